@@ -1,0 +1,28 @@
+# Copyright (c) 2026 localai.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# This file is private to the collection localai.fleet.
+"""The only place where engines and Ansible meet."""
+from __future__ import annotations
+
+from typing import Any, NoReturn
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ._errors import FleetError
+
+
+def fail(module: AnsibleModule, error: FleetError) -> NoReturn:
+    """End a module with the error's sentence, and its parts under `failure`."""
+    module.fail_json(msg=str(error), failure=error.as_dict())
+    raise error  # fail_json does not return; this tells type checkers so
+
+
+def diff(before: str, after: str, header: str) -> dict[str, Any]:
+    """The `diff` value of a module's result: two texts under one header."""
+    return {
+        "before": before,
+        "after": after,
+        "before_header": header,
+        "after_header": header,
+    }
