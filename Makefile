@@ -1,0 +1,63 @@
+# Two commands matter: `make demo` and `make test`. `make help` lists the rest.
+SHELL := /bin/bash -o pipefail
+.DEFAULT_GOAL := help
+.PHONY: help demo demo-down check test bench setup lint unit contract docs sanity engine molecule
+
+PYTHON ?= python3
+BIN := $(CURDIR)/.venv/bin
+export PATH := $(BIN):$(PATH)
+export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
+export ANSIBLE_HOME := $(CURDIR)/.ansible
+export ANSIBLE_COLLECTIONS_PATH := $(CURDIR)/.ansible/collections
+export MOLECULE_GLOB := molecule/*/molecule.yml
+export PYTHONDONTWRITEBYTECODE := 1
+STEP := $(PYTHON) tests/tools/step.py
+
+help:  ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | column -t -s "$$(printf '\t')"
+
+setup: .venv/.ready  ## the Python environment, when it is missing or out of date
+.venv/.ready: requirements/runtime.txt requirements/dev.txt
+	@bash tests/tools/setup.sh
+
+demo: setup  ## two lab servers, the whole service, a real answer
+	@$(STEP) demo -- $(BIN)/python -m tests.lab.demo
+
+demo-down:  ## remove everything the demo made
+	@$(BIN)/python -m tests.lab down --instance demo
+
+check: setup  ## the fast inner loop: lint, unit, contract; no engine
+	@$(STEP) lint -- $(MAKE) -s lint
+	@$(STEP) unit+contract -- $(MAKE) -s unit
+
+test: setup  ## everything
+	@$(STEP) lint -- $(MAKE) -s lint
+	@$(STEP) unit+contract -- $(MAKE) -s unit
+	@$(STEP) docs -- $(MAKE) -s docs
+	@$(STEP) sanity -- $(MAKE) -s sanity
+	@$(STEP) engine -- $(MAKE) -s engine
+	@$(STEP) molecule -- $(MAKE) -s molecule
+
+lint:  ## yamllint, ansible-lint (production), changelog fragments
+	@yamllint -s .
+	@ansible-lint --offline -q
+	@antsibull-changelog lint
+
+unit:  ## unit tables and the rules of the design, two at a time
+	@pytest -n 2 -m 'not engine' tests/unit tests/contract/design
+
+docs:  ## module, role and plugin documentation builds without a warning
+	@bash tests/tools/docs.sh
+
+sanity:  ## ansible-test sanity on a copy of what git knows, no ignore file
+	@bash tests/tools/sanity.sh
+
+engine: setup  ## tests that need the engine: the edge on real nginx, the LocalAI contract
+	@$(BIN)/python -m tests.lab up --instance test
+	@pytest -m engine tests/edge tests/unit tests/contract/localai
+
+molecule: setup  ## every scenario: converge, idempotence, verify
+	@molecule -c molecule/config.yml test --all
+
+bench: setup  ## measurements: tables, nothing asserted
+	@$(BIN)/python -m tests.bench

@@ -1,0 +1,7 @@
+"""Lets the rules import `tree` by name."""
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
