@@ -1,0 +1,259 @@
+# Copyright (c) 2026 localai.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# This file is private to the collection localai.fleet.
+"""Wanted models: what the user asks for, checked and typed. Pure Python."""
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import Any, Mapping, Sequence
+from urllib.parse import urlsplit
+
+from ._errors import FleetError
+
+KINDS = ("chat", "completion", "embedding", "rerank")
+KV_TYPES = ("f16", "q8_0", "q4_0")
+# A model of such a name would take the place of one of LocalAI's own routes below /models and /api/models.
+RESERVED = (
+    "apply", "available", "capabilities", "delete", "edit", "galleries", "import", "import-uri",
+    "jobs", "reload", "toggle-pinned", "toggle-state",
+)
+MIN_CONTEXT = 256
+MAX_SLOTS = 64
+SOURCE_FORMS = "hf://OWNER/REPOSITORY[@REVISION] and https://HOST/PATH/FILE.gguf with sha256"
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
+_ALIAS = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
+_QUANT = re.compile(r"(?:(?:UD|I1)-)?[A-Z0-9]+(?:_[A-Z0-9]+)*")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_HF = re.compile(r"hf://(?!.*\.\.)(?P<repository>[\w.-]+/[\w.-]+)(?:@(?P<revision>[\w.-]+(?:/[\w.-]+)*))?", re.ASCII)
+# LocalAI takes a model name that is a file of its models directory literally, past the model's own settings.
+_FILE_SUFFIXES = (".gguf", ".yaml", ".yml", ".bin", ".json")
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a model comes from: `hf` with repository and revision, or `https` with url."""
+
+    kind: str
+    repository: str | None = None
+    revision: str | None = None
+    url: str | None = None
+
+
+@dataclass(frozen=True)
+class Template:
+    """LocalAI prompt templates (Go templates); all empty means the GGUF's own template."""
+
+    chat: str = ""
+    chat_message: str = ""
+    completion: str = ""
+
+    def __bool__(self) -> bool:
+        return bool(self.chat or self.chat_message or self.completion)
+
+
+@dataclass(frozen=True)
+class WantedModel:
+    """One item of `models_wanted`. `context` in tokens, `prompt_cache_mib` in MiB; None means "decide for me"."""
+
+    name: str
+    source: str
+    quant: str = "Q4_K_M"
+    file: str | None = None
+    sha256: str | None = None
+    context: int = 4096
+    slots: int = 1
+    kv_type: str = "f16"
+    prompt_cache_mib: int = 256
+    aliases: tuple[str, ...] = ()
+    kind: str | None = None
+    replicas: int | None = None
+    hosts: tuple[str, ...] = ()
+    template: Template = field(default_factory=Template)
+    stopwords: tuple[str, ...] = ()
+    max_tokens: int | None = None
+
+    @property
+    def prompt_cache_bytes(self) -> int:
+        return self.prompt_cache_mib * 1024 * 1024
+
+    @property
+    def served_names(self) -> tuple[str, ...]:
+        """The names clients may ask for: the model's own, then its aliases."""
+        return (self.name, *self.aliases)
+
+    @property
+    def parsed_source(self) -> Source:
+        return parse_source(self.source)
+
+
+def wanted_spec() -> dict[str, Any]:
+    """The argument suboptions of a wanted model, shared by every module that takes them."""
+    text, number, words = {"type": "str"}, {"type": "int"}, {"type": "list", "elements": "str"}
+    return {
+        "name": {**text, "required": True},
+        "source": {**text, "required": True},
+        "quant": {**text, "default": "Q4_K_M"},
+        "file": text,
+        "sha256": text,
+        "context": {**number, "default": 4096},
+        "slots": {**number, "default": 1},
+        "kv_type": {**text, "default": "f16", "choices": list(KV_TYPES)},
+        "prompt_cache_mib": {**number, "default": 256},
+        "aliases": {**words, "default": []},
+        "kind": {**text, "choices": list(KINDS)},
+        "replicas": number,
+        "hosts": {**words, "default": []},
+        "template": {"type": "dict", "options": {"chat": text, "chat_message": text, "completion": text}},
+        "stopwords": {**words, "default": []},
+        "max_tokens": number,
+    }
+
+
+def parse_source(text: str, where: str = "source") -> Source:
+    """A source's text in parts. FleetError, naming the forms that work, for anything else."""
+    found = _HF.fullmatch(text)
+    if found:
+        return Source("hf", repository=found["repository"], revision=found["revision"])
+    if _is_https_gguf(text):
+        return Source("https", url=text)
+    raise FleetError("The model source has no known form", where, _without_secrets(text),
+                     f"The forms that work are {SOURCE_FORMS}.")
+
+
+def parse_wanted(items: Sequence[Mapping[str, Any]]) -> list[WantedModel]:
+    """Typed wanted models of `models_wanted`, in the given order.
+
+    A missing or null key takes its default. FleetError names the item and the option for bad values,
+    and both models for a served name that is asked for twice.
+    """
+    models = [_parse_item(index, item) for index, item in enumerate(items)]
+    _refuse_shared_names(models)
+    return models
+
+
+def _is_https_gguf(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+    except ValueError:
+        return False
+    return (parts.scheme == "https" and bool(parts.hostname) and not parts.username
+            and parts.path.lower().endswith(".gguf"))
+
+
+def _without_secrets(url: str) -> str:
+    """A URL fit for a message: without user, password and query."""
+    bare = url.split("?", 1)[0]
+    return re.sub(r"//[^/@]*@", "//", bare)
+
+
+def _parse_item(index: int, item: Mapping[str, Any]) -> WantedModel:
+    where = f"models_wanted[{index}]"
+    if not isinstance(item, Mapping):
+        raise FleetError("A wanted model is not a mapping", where, repr(item), "Give it name and source.")
+    unknown = sorted(set(item) - set(wanted_spec()))
+    if unknown:
+        raise FleetError("A wanted model has an unknown option", where, ", ".join(unknown),
+                         f"Known are {', '.join(wanted_spec())}.")
+    given = {key: value for key, value in item.items() if value is not None}
+    for key in ("name", "source"):
+        if not given.get(key):
+            raise FleetError(f"A wanted model has no {key}", where, do=f"Give it {key}.")
+    model = _typed(given)
+    _check_names(model, where)
+    _check_file(model, f"{where}, {model.name}")
+    _check_numbers(model, f"{where}, {model.name}")
+    _check_words(model, f"{where}, {model.name}")
+    return model
+
+
+def _typed(given: Mapping[str, Any]) -> WantedModel:
+    values = dict(given)
+    for key in ("aliases", "hosts", "stopwords"):
+        values[key] = tuple(str(word) for word in given.get(key, ()))
+    template = given.get("template", {})
+    values["template"] = Template(**{key: template.get(key) or "" for key in ("chat", "chat_message", "completion")})
+    values["quant"] = str(given.get("quant", "Q4_K_M")).upper()
+    if "sha256" in given:
+        values["sha256"] = str(given["sha256"]).lower()
+    return WantedModel(**values)
+
+
+def _check_names(model: WantedModel, where: str) -> None:
+    if not _NAME.fullmatch(model.name):
+        raise FleetError("The model name is not usable", f"{where}.name", model.name,
+                         "Use up to 63 of a-z, 0-9, dot, underscore and hyphen, a letter or digit first.")
+    for name in model.served_names:
+        option = f"{where}, {model.name}" if name == model.name else f"{where}.aliases of {model.name}"
+        _check_served_name(name, option)
+
+
+def _check_served_name(name: str, where: str) -> None:
+    if not _ALIAS.fullmatch(name):
+        raise FleetError("The alias is not usable", where, name,
+                         "Use up to 63 letters, digits, dots, underscores and hyphens, a letter or digit first.")
+    if name.lower() in RESERVED:
+        raise FleetError("The name is one of LocalAI's own routes", where, name, "Choose another name.")
+    if name.lower().endswith(_FILE_SUFFIXES):
+        raise FleetError("The name looks like a file, and LocalAI would serve that file past its settings", where, name,
+                         "Leave the ending out.")
+
+
+def _check_file(model: WantedModel, where: str) -> None:
+    source = parse_source(model.source, f"{where}.source")
+    if model.sha256 is not None and not _SHA256.fullmatch(model.sha256):
+        raise FleetError("The sha256 is not 64 hexadecimal digits", f"{where}.sha256", model.sha256)
+    if source.kind == "https" and not model.sha256:
+        raise FleetError("An https:// source has no sha256", where, do="Give the file's sha256, as its publisher states it.")
+    if not _QUANT.fullmatch(model.quant):
+        raise FleetError("The quant is not a quant's name", f"{where}.quant", model.quant, "An example is Q4_K_M.")
+    if model.file is not None:
+        _check_path(model.file, source, f"{where}.file")
+
+
+def _check_path(path: str, source: Source, where: str) -> None:
+    if source.kind != "hf":
+        raise FleetError("A file in a repository is asked for, and the source is no repository", where, path,
+                         "Leave file out; the URL names it.")
+    steps = path.split("/")
+    if not path.lower().endswith(".gguf") or "" in steps or ".." in steps or "." in steps:
+        raise FleetError("The file is not a path of a GGUF file inside a repository", where, path)
+
+
+def _check_numbers(model: WantedModel, where: str) -> None:
+    ranges = (
+        ("context", MIN_CONTEXT, 2 ** 24), ("slots", 1, MAX_SLOTS), ("prompt_cache_mib", 0, 2 ** 20),
+        ("replicas", 1, 10_000), ("max_tokens", 1, 2 ** 24),
+    )
+    for key, low, high in ranges:
+        value = getattr(model, key)
+        if value is None and key in ("replicas", "max_tokens"):
+            continue
+        if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+            raise FleetError(f"{key} is out of range", f"{where}.{key}", str(value), f"Give a number from {low} to {high}.")
+
+
+def _check_words(model: WantedModel, where: str) -> None:
+    for key, value, choices in (("kv_type", model.kv_type, KV_TYPES), ("kind", model.kind, (None, *KINDS))):
+        if value not in choices:
+            known = ", ".join(word for word in choices if word)
+            raise FleetError(f"{key} is unknown", f"{where}.{key}", str(value), f"Known are {known}.")
+    if len(set(model.hosts)) != len(model.hosts):
+        raise FleetError("A host is named twice", f"{where}.hosts", ", ".join(model.hosts))
+    if model.hosts and model.replicas and model.replicas > len(model.hosts):
+        raise FleetError("More replicas are asked for than hosts are named", f"{where}.replicas",
+                         f"{model.replicas} replicas, {len(model.hosts)} hosts", "Name more hosts or lower replicas.")
+
+
+def _refuse_shared_names(models: Sequence[WantedModel]) -> None:
+    """Names are compared without case, because the edge's maps compare them so."""
+    taken: dict[str, str] = {}
+    for model in models:
+        for name in model.served_names:
+            if name.lower() in taken:
+                raise FleetError("A served name is used twice", f"models_wanted, {model.name}",
+                                 f"{name}, which {taken[name.lower()]} has already",
+                                 "Give each model and alias a name of its own.")
+            taken[name.lower()] = model.name

@@ -1,0 +1,99 @@
+"""Wanted models: every option's default, and a sentence for each kind of bad value."""
+from __future__ import annotations
+
+import pytest
+from ansible_collections.localai.fleet.plugins.module_utils import _wanted
+from ansible_collections.localai.fleet.plugins.module_utils._errors import FleetError
+
+HF = {"name": "tiny", "source": "hf://owner/Repo-GGUF"}
+HTTPS = {"name": "tiny", "source": "https://files.example.com/a/tiny.gguf", "sha256": "AB" * 32}
+
+
+def test_defaults_are_the_specification():
+    model = _wanted.parse_wanted([HF])[0]
+    for key, option in _wanted.wanted_spec().items():
+        if key not in HF and key != "template":
+            got = getattr(model, key)
+            assert (list(got) if isinstance(got, tuple) else got) == option.get("default"), key
+    assert not model.template and model.prompt_cache_bytes == 268435456
+
+
+def test_null_is_left_out():
+    spec = dict.fromkeys(_wanted.wanted_spec())
+    assert _wanted.parse_wanted([{**spec, **HF}]) == _wanted.parse_wanted([HF])
+
+
+def test_values_are_normalised():
+    model = _wanted.parse_wanted([{**HTTPS, "quant": "ud-q4_k_xl", "aliases": ["gpt-4"], "template": {"chat": "x"}}])[0]
+    assert (model.quant, model.sha256, model.served_names) == ("UD-Q4_K_XL", "ab" * 32, ("tiny", "gpt-4"))
+    assert model.template == _wanted.Template(chat="x") and model.template
+
+
+@pytest.mark.parametrize("text, expected", [
+    ("hf://owner/repo", _wanted.Source("hf", "owner/repo")),
+    ("hf://owner/Repo-1.5_x-GGUF@main", _wanted.Source("hf", "owner/Repo-1.5_x-GGUF", "main")),
+    ("hf://owner/repo@refs/pr/1", _wanted.Source("hf", "owner/repo", "refs/pr/1")),
+    ("https://h.example.com:8443/x.GGUF?a=b", _wanted.Source("https", url="https://h.example.com:8443/x.GGUF?a=b")),
+])
+def test_source_forms(text, expected):
+    assert _wanted.parse_source(text) == expected
+
+
+@pytest.mark.parametrize("text", [
+    "hf://owner", "hf://owner/repo/file", "owner/repo", "preset:phi-2", "file:///srv/x.gguf", "http://h/x.gguf",
+    "https://h/x.bin", "https:///x.gguf", "https://user:secretword@h/x.gguf", "https://[/x.gguf", "hf://o/r@", "hf://o/r@a/../x", "hf://../r",
+])
+def test_other_sources_name_the_forms_that_work(text):
+    with pytest.raises(FleetError) as error:
+        _wanted.parse_source(text)
+    assert "hf://OWNER/REPOSITORY" in str(error.value) and "https://HOST" in str(error.value)
+    assert "secretword" not in str(error.value)
+
+
+@pytest.mark.parametrize("change, words", [
+    ({"name": "Big"}, ("models_wanted[0].name", "Big")),
+    ({"name": "a" * 64}, ("up to 63",)),
+    ({"name": "reload"}, ("LocalAI's own routes", "reload")),
+    ({"name": "x.gguf"}, ("looks like a file",)),
+    ({"name": None}, ("no name", "models_wanted[0]")),
+    ({"source": ""}, ("no source",)),
+    ({"aliases": ["gpt/4"]}, ("alias", "gpt/4")),
+    ({"aliases": ["Import-URI"]}, ("own routes",)),
+    ({"aliases": ["tiny"]}, ("used twice", "tiny")),
+    ({"aliases": ["gpt-4", "GPT-4"]}, ("used twice", "GPT-4")),
+    ({"contxt": 1}, ("unknown option", "contxt", "context")),
+    ({"context": 8}, ("context", "256")),
+    ({"context": "4096"}, ("context", "4096")),
+    ({"slots": 0}, ("slots",)),
+    ({"prompt_cache_mib": -1}, ("prompt_cache_mib",)),
+    ({"replicas": 0}, ("replicas",)),
+    ({"replicas": 3, "hosts": ["a", "b"]}, ("3 replicas, 2 hosts",)),
+    ({"hosts": ["a", "a"]}, ("twice",)),
+    ({"kv_type": "q2"}, ("q2", "q8_0")),
+    ({"kind": "vision"}, ("vision", "embedding")),
+    ({"quant": "../x"}, ("quant", "Q4_K_M")),
+    ({"sha256": "xyz"}, ("64 hexadecimal",)),
+    ({"file": "../x.gguf"}, ("not a path",)),
+    ({"file": "x.safetensors"}, ("not a path",)),
+])
+def test_bad_values_are_sentences(change, words):
+    with pytest.raises(FleetError) as error:
+        _wanted.parse_wanted([{**HF, **change}])
+    for word in words:
+        assert word in str(error.value)
+
+
+@pytest.mark.parametrize("item, word", [
+    ({**HTTPS, "sha256": None}, "no sha256"),
+    ({**HTTPS, "file": "x.gguf"}, "no repository"),
+    ("tiny", "not a mapping"),
+])
+def test_bad_items(item, word):
+    with pytest.raises(FleetError, match=word):
+        _wanted.parse_wanted([item])
+
+
+@pytest.mark.parametrize("second", [HF, {**HF, "name": "b", "aliases": ["TINY"]}])
+def test_names_are_of_one_model(second):
+    with pytest.raises(FleetError, match="which tiny has already"):
+        _wanted.parse_wanted([HF, second])
