@@ -1,0 +1,72 @@
+# Copyright (c) 2026 localai.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# This file is private to the collection localai.fleet.
+"""What the playbook hands from the plan and the lock to each role. Pure Python."""
+from __future__ import annotations
+
+import ipaddress
+from typing import Any, Mapping, Sequence
+from urllib.parse import quote
+
+from ._errors import FleetError
+
+
+def model_files(plan: Mapping[str, Any], lock: Mapping[str, Any], host: str, endpoint: str) -> list[dict[str, Any]]:
+    """The blobs a host must hold: `{name, sha256, size (bytes), url}`, one a file, in the plan's order.
+
+    `plan` and `lock` are as `fleet_plan` and `fleet_lock` return them. FleetError when the plan names a model
+    that the lock lacks: they were made from different inputs.
+    """
+    files: dict[str, dict[str, Any]] = {}
+    for model in _models(plan, host):
+        entry = lock["models"].get(model["name"])
+        if entry is None:
+            raise FleetError("The plan names a model that the lock lacks", f"host {host}", model["name"],
+                             "Run localai.fleet.plan again.")
+        for file in entry["files"]:
+            files.setdefault(file["sha256"], {
+                "name": model["name"], "sha256": file["sha256"], "size": file["size"],
+                "url": file.get("url") or _hub_url(endpoint, entry, file["path"]),
+            })
+    return list(files.values())
+
+
+def listen_address(host: str, gateways: Sequence[str], addresses: Mapping[str, str]) -> str:
+    """Where a server publishes LocalAI: its own address if another host is a gateway, else "" (not at all)."""
+    return addresses[host] if set(gateways) - {host} else ""
+
+
+def routes(plan: Mapping[str, Any], gateway: str, addresses: Mapping[str, str], port: int) -> list[dict[str, Any]]:
+    """What a gateway serves: `{name, model, kind, upstreams}` for each model and each of its aliases, by name.
+
+    An upstream is `HOST:PORT`. On the gateway itself an instance is reached by its container's name on the
+    internal network; elsewhere by the server's address. FleetError for a server whose address is not known.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    for host in plan["hosts"]:
+        for instance in plan["hosts"][host]["instances"]:
+            upstream = f"{instance['name']}:8080" if host == gateway else f"{_address(host, addresses)}:{port}"
+            for model in instance["models"]:
+                for name in (model["name"], *model["aliases"]):
+                    route = found.setdefault(name, {"name": name, "model": model["name"], "kind": model["kind"], "upstreams": []})
+                    route["upstreams"].append(upstream)
+    return [found[name] for name in sorted(found)]
+
+
+def _models(plan: Mapping[str, Any], host: str) -> list[Mapping[str, Any]]:
+    return [model for instance in plan["hosts"].get(host, {}).get("instances", []) for model in instance["models"]]
+
+
+def _hub_url(endpoint: str, entry: Mapping[str, Any], path: str) -> str:
+    return f"{endpoint.rstrip('/')}/{entry['repository']}/resolve/{entry['commit']}/{quote(path)}"
+
+
+def _address(host: str, addresses: Mapping[str, str]) -> str:
+    address = addresses.get(host, "")
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError:
+        raise FleetError("The server has no address that a gateway can use", f"host {host}", address or "none",
+                         "Set ansible_host to its address, or gather its network facts.") from None
+    return f"[{parsed}]" if parsed.version == 6 else str(parsed)

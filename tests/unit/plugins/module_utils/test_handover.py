@@ -1,0 +1,68 @@
+"""What the playbook hands from plan and lock to the roles."""
+from __future__ import annotations
+
+import pytest
+from ansible_collections.localai.fleet.plugins.module_utils._errors import FleetError
+from ansible_collections.localai.fleet.plugins.module_utils._handover import listen_address, model_files, routes
+
+SHA_A, SHA_B = "a" * 64, "b" * 64
+
+
+def model(name: str, aliases: tuple[str, ...] = (), kind: str = "chat") -> dict:
+    return {"name": name, "aliases": list(aliases), "kind": kind}
+
+
+def plan(**hosts: list[dict]) -> dict:
+    return {"hosts": {name: {"instances": [{"name": "localai", "models": models}] if models else []} for name, models in hosts.items()}}
+
+
+LOCK = {"models": {
+    "small": {"repository": "o/r", "commit": "c" * 40, "files": [{"path": "dir/a b.gguf", "size": 3, "sha256": SHA_A, "url": None}]},
+    "twin": {"repository": "o/r", "commit": "c" * 40, "files": [{"path": "dir/a b.gguf", "size": 3, "sha256": SHA_A, "url": None}]},
+    "direct": {"repository": None, "commit": None, "files": [{"path": "x.gguf", "size": 5, "sha256": SHA_B, "url": "https://files.example.com/x.gguf"}]},
+}}
+
+
+def test_a_file_of_the_hub_is_addressed_by_commit() -> None:
+    assert model_files(plan(a=[model("small")]), LOCK, "a", "https://hub.example.com/") == [{
+        "name": "small", "sha256": SHA_A, "size": 3,
+        "url": f"https://hub.example.com/o/r/resolve/{'c' * 40}/dir/a%20b.gguf",
+    }]
+
+
+def test_a_file_shared_by_two_models_is_held_once() -> None:
+    files = model_files(plan(a=[model("small"), model("twin"), model("direct")]), LOCK, "a", "https://hub.example.com")
+    assert [(f["name"], f["url"]) for f in files][1:] == [("direct", "https://files.example.com/x.gguf")]
+
+
+@pytest.mark.parametrize("host", ["idle", "unknown"])
+def test_a_host_without_models_holds_nothing(host: str) -> None:
+    assert model_files(plan(a=[model("small")], idle=[]), LOCK, host, "https://hub.example.com") == []
+
+
+def test_a_plan_of_another_lock_is_refused() -> None:
+    with pytest.raises(FleetError, match="The plan names a model that the lock lacks .host a.: got other"):
+        model_files(plan(a=[model("other")]), LOCK, "a", "https://hub.example.com")
+
+
+@pytest.mark.parametrize("gateways, address", [(["a"], ""), (["a", "b"], "192.0.2.1"), (["b"], "192.0.2.1"), ([], "")])
+def test_a_server_publishes_for_other_gateways_only(gateways: list[str], address: str) -> None:
+    assert listen_address("a", gateways, {"a": "192.0.2.1", "b": "192.0.2.2"}) == address
+
+
+def test_an_alias_is_a_route_of_its_own() -> None:
+    both = [model("small", ("gpt-4",))]
+    assert routes(plan(a=both, b=both), "a", {"b": "192.0.2.2"}, 8080) == [
+        {"name": "gpt-4", "model": "small", "kind": "chat", "upstreams": ["localai:8080", "192.0.2.2:8080"]},
+        {"name": "small", "model": "small", "kind": "chat", "upstreams": ["localai:8080", "192.0.2.2:8080"]},
+    ]
+
+
+def test_an_ipv6_address_gets_brackets() -> None:
+    assert routes(plan(b=[model("small")]), "a", {"b": "2001:db8::2"}, 9000)[0]["upstreams"] == ["[2001:db8::2]:9000"]
+
+
+@pytest.mark.parametrize("addresses, got", [({}, "none"), ({"b": "server.example.com"}, "server.example.com")])
+def test_a_server_without_an_address_is_named(addresses: dict, got: str) -> None:
+    with pytest.raises(FleetError, match=f"host b.: got {got}. Set ansible_host"):
+        routes(plan(b=[model("small")]), "a", addresses, 8080)
