@@ -1,0 +1,449 @@
+# Copyright (c) 2026 localai.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# This file is private to the collection localai.fleet.
+"""What a host can give: cores, quota, NUMA, instruction sets, memory, disk.
+
+Read from files under one root and never guessed: what no file tells is None.
+Sources: proc(5), sysfs (Documentation/ABI/testing/sysfs-devices-system-cpu), cgroups(7).
+"""
+from __future__ import annotations
+
+import json
+import math
+import os
+import re
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Iterable, Mapping, Optional
+
+from ._cgroup import (
+    GroupMemory,
+    MemoryLevel,
+    Tree,
+    container_group,
+    cpu_list,
+    cpu_mask,
+    cpuset,
+    group_memory,
+    memory_levels,
+    quota_cores,
+    to_int,
+)
+from ._errors import FleetError
+
+SCHEMA = 1
+SYSTEM_CPU = "/sys/devices/system/cpu"
+SYSTEM_NODE = "/sys/devices/system/node"
+FAST_SHARE = 0.8  # a core of at least this share of the top capacity is a performance core
+
+# name in the plan → any of these words in the flags or Features line of /proc/cpuinfo
+ISA = {
+    "sse42": ("sse4_2",),
+    "avx": ("avx",),
+    "avx2": ("avx2",),
+    "avx512": ("avx512f",),
+    "avx512_vnni": ("avx512_vnni",),
+    "amx": ("amx_tile", "amx_int8"),
+    "neon": ("asimd", "neon"),
+    "dotprod": ("asimddp",),
+    "i8mm": ("i8mm",),
+    "sve": ("sve",),
+}
+CONTAINER_FILES = ("/.dockerenv", "/run/.containerenv", "/run/systemd/container")
+CONTAINER_GROUP = re.compile(r"/(docker[/-]|lxc([/.]|$)|lxc\.payload|kubepods|libpod|crio-)")
+MACHINE_VIRTUAL = re.compile(
+    r"\b(qemu|kvm|vmware|virtualbox|xen|bochs|parallels|bhyve|virtual machine|openstack|google compute engine|"
+    r"amazon ec2|apple virtualization|dummy-virt)\b"
+)
+
+
+@dataclass(frozen=True)
+class NumaNode:
+    """One memory node: its CPUs as the kernel lists them, its memory in bytes (None when not told)."""
+
+    id: int
+    cpus: tuple[int, ...]
+    memory_bytes: Optional[int]
+
+
+@dataclass(frozen=True)
+class Capacity:
+    """What a host can give. Cores are physical; memory and disk are bytes; None is unknown or unlimited.
+
+    `smt` and `sockets` describe the host, all other CPU fields what this process may use.
+    `memory_available_bytes` already holds `memory_used_by_deployment_bytes`: a new plan may use it again.
+    """
+
+    arch: Optional[str]
+    isa: tuple[str, ...]
+    cpu_model: Optional[str]
+    logical_cpus_online: Optional[int]
+    allowed_cpus: tuple[int, ...]
+    physical_cores_allowed: Optional[int]
+    performance_cores_allowed: Optional[int]
+    usable_cores: int
+    smt: bool
+    sockets: Optional[int]
+    numa_nodes: tuple[NumaNode, ...]
+    quota_cores: Optional[float]
+    memory_total_bytes: Optional[int]
+    memory_limit_bytes: Optional[int]
+    memory_available_bytes: Optional[int]
+    memory_used_by_deployment_bytes: int
+    hugepages_reserved_bytes: int
+    swap_total_bytes: Optional[int]
+    memory_channels: Optional[int]
+    store_free_bytes: Optional[int]
+    virtualization: Optional[str]
+    schema: int = SCHEMA
+
+    def as_dict(self) -> dict[str, Any]:
+        """The same as JSON-safe values: lists for tuples."""
+        data = asdict(self)
+        data["numa_nodes"] = [{**node, "cpus": list(node["cpus"])} for node in data["numa_nodes"]]
+        return {**data, "isa": list(self.isa), "allowed_cpus": list(self.allowed_cpus)}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Capacity:
+        """The inverse of `as_dict`; fields that later versions add are left out.
+
+        :raises FleetError: another schema, or a field that is missing.
+        """
+        if data.get("schema") != SCHEMA:
+            raise FleetError("This capacity was read by another version", "schema", repr(data.get("schema")),
+                             f"Read the host again; this version knows schema {SCHEMA}.")
+        missing = [field.name for field in fields(cls) if field.name not in data]
+        if missing:
+            raise FleetError("This capacity lacks fields", "capacity", ", ".join(missing), "Read the host again.")
+        known = {field.name: data[field.name] for field in fields(cls)}
+        nodes = [NumaNode(node["id"], tuple(node["cpus"]), node["memory_bytes"]) for node in data["numa_nodes"]]
+        return cls(**{**known, "isa": tuple(data["isa"]), "allowed_cpus": tuple(data["allowed_cpus"]),
+                      "numa_nodes": tuple(nodes)})
+
+
+@dataclass(frozen=True)
+class _Cpu:
+    """One logical CPU of the host: the CPUs of its core, its socket, its relative speed."""
+
+    siblings: frozenset[int]
+    package: Optional[int]
+    speed: Optional[int]
+
+
+@dataclass(frozen=True)
+class _CpuInfo:
+    """/proc/cpuinfo: one dictionary of lower-case names for each block."""
+
+    blocks: tuple[dict[str, str], ...]
+
+    def first(self, *names: str) -> Optional[str]:
+        """The first value of the first name that any block has."""
+        return next((b[name] for name in names for b in self.blocks if b.get(name)), None)
+
+    def flags(self) -> frozenset[str]:
+        """The words that every CPU with a flags line has: a process may land on any of them."""
+        lines = {block.get("flags") or block.get("features") for block in self.blocks} - {None, ""}
+        sets = [frozenset((line or "").split()) for line in lines]
+        return frozenset.intersection(*sets) if sets else frozenset()
+
+    def by_cpu(self) -> dict[int, dict[str, str]]:
+        """Logical CPU → its block."""
+        numbered = [(to_int(block.get("processor")), block) for block in self.blocks]
+        return {number: block for number, block in numbered if number is not None}
+
+
+def read_capacity(root: str = "/", store: str = "/opt/localai") -> Capacity:
+    """Read the capacity of the host whose files are under `root`; `store` is the collection's directory there.
+
+    Reads files only, below `root` only, and never raises on a missing or malformed one.
+    """
+    tree = Tree(root)
+    info = _cpuinfo(tree)
+    return Capacity(
+        arch=_arch(tree, info),
+        isa=tuple(name for name, words in ISA.items() if info.flags() & set(words)),
+        cpu_model=_cpu_model(info),
+        **_cpu_fields(tree, info),
+        numa_nodes=_numa_nodes(tree),
+        **_memory_fields(tree, store),
+        memory_channels=_memory_channels(tree),
+        store_free_bytes=_store_free(tree, store),
+        virtualization=_virtualization(tree, info),
+    )
+
+
+# --- processors
+
+
+def _cpuinfo(tree: Tree) -> _CpuInfo:
+    blocks = []
+    for text in re.split(r"\n[ \t]*\n", tree.read("/proc/cpuinfo") or ""):
+        pairs = [line.partition(":") for line in text.splitlines() if ":" in line]
+        blocks.append({name.strip().lower(): value.strip() for name, _colon, value in pairs})
+    return _CpuInfo(tuple(block for block in blocks if block))
+
+
+def _arch(tree: Tree, info: _CpuInfo) -> Optional[str]:
+    told = (tree.read("/proc/sys/kernel/arch") or "").strip()  # Linux 6.1 and later
+    if told:
+        return told
+    if tree.root == "":
+        return os.uname().machine
+    flags = info.flags()
+    if info.first("flags"):
+        return "x86_64" if flags & {"lm", "sse4_2", "avx"} else None
+    if info.first("cpu implementer"):
+        wide = "asimd" in flags or (info.first("cpu architecture") == "8" and not flags)
+        return "aarch64" if wide else "armv7l"
+    return None
+
+
+def _cpu_model(info: _CpuInfo) -> Optional[str]:
+    if info.first("model name"):
+        return info.first("model name")
+    parts = sorted({(b["cpu implementer"], b.get("cpu part", "?")) for b in info.blocks if b.get("cpu implementer")})
+    return ", ".join(f"implementer {vendor} part {part}" for vendor, part in parts) or None
+
+
+def _online(tree: Tree, info: _CpuInfo) -> frozenset[int]:
+    told = cpu_list(tree.read(f"{SYSTEM_CPU}/online"))
+    if told:
+        return told
+    names = [re.fullmatch(r"cpu(\d{1,5})", name) for name in tree.names(SYSTEM_CPU)]
+    present = [int(match.group(1)) for match in names if match]
+    listed = [cpu for cpu in present if tree.read_int(f"{SYSTEM_CPU}/cpu{cpu}/online") != 0]
+    return frozenset(listed or info.by_cpu())
+
+
+def _affinity(tree: Tree) -> Optional[frozenset[int]]:
+    status = dict(line.split(":", 1) for line in (tree.read("/proc/self/status") or "").splitlines() if ":" in line)
+    return cpu_list(status.get("Cpus_allowed_list")) or cpu_mask(status.get("Cpus_allowed"))
+
+
+def _allowed(tree: Tree, online: frozenset[int]) -> frozenset[int]:
+    """Affinity ∩ online ∩ cpuset. A set that would leave nothing comes from another numbering and is left out."""
+    affinity = _affinity(tree)
+    allowed = affinity if affinity is not None else online
+    for bound in (online, cpuset(tree)):
+        allowed = (allowed & bound if bound else allowed) or allowed
+    return allowed
+
+
+def _siblings(tree: Tree, cpu: int) -> frozenset[int]:
+    base = f"{SYSTEM_CPU}/cpu{cpu}/topology"
+    for name in ("core_cpus", "thread_siblings"):
+        told = cpu_list(tree.read(f"{base}/{name}_list")) or cpu_mask(tree.read(f"{base}/{name}"))
+        if told and cpu in told:
+            return told
+    return frozenset()
+
+
+def _core_key(tree: Tree, cpu: int, block: Mapping[str, str]) -> Optional[tuple[Optional[int], ...]]:
+    """What tells a core where no sibling list does: package, die, cluster and core number."""
+    base = f"{SYSTEM_CPU}/cpu{cpu}/topology"
+    core = tree.read_int(f"{base}/core_id")
+    if core is not None and core >= 0:
+        names = ("physical_package_id", "die_id", "cluster_id")
+        return (*(tree.read_int(f"{base}/{name}") for name in names), core)
+    core = to_int(block.get("core id"))
+    return None if core is None else (to_int(block.get("physical id")), None, None, core)
+
+
+def _package(tree: Tree, cpu: int, block: Mapping[str, str]) -> Optional[int]:
+    told = tree.read_int(f"{SYSTEM_CPU}/cpu{cpu}/topology/physical_package_id")
+    number = to_int(block.get("physical id")) if told is None else told
+    return None if number is None or number < 0 else number
+
+
+def _cores(tree: Tree, numbers: Iterable[int], blocks: Mapping[int, dict[str, str]]) -> dict[int, frozenset[int]]:
+    """CPU → the CPUs of its core: by the sibling lists, else by core numbers, else itself alone."""
+    listed = {cpu: _siblings(tree, cpu) for cpu in numbers}
+    groups: dict[tuple[Optional[int], ...], list[int]] = {}
+    for cpu in (cpu for cpu, siblings in listed.items() if not siblings):
+        key = _core_key(tree, cpu, blocks.get(cpu, {})) or (cpu,)
+        groups.setdefault(key, []).append(cpu)
+    grouped = {cpu: frozenset(group) for group in groups.values() for cpu in group}
+    return {**listed, **grouped}
+
+
+def _cpus(tree: Tree, numbers: Iterable[int], info: _CpuInfo) -> dict[int, _Cpu]:
+    blocks = info.by_cpu()
+    cores = _cores(tree, numbers, blocks)
+    return {
+        cpu: _Cpu(
+            siblings=siblings,
+            package=_package(tree, cpu, blocks.get(cpu, {})),
+            speed=tree.read_int(f"{SYSTEM_CPU}/cpu{cpu}/cpu_capacity"),
+        )
+        for cpu, siblings in cores.items()
+    }
+
+
+def _fast(tree: Tree, host: Mapping[int, _Cpu]) -> Optional[frozenset[int]]:
+    """The performance CPUs of a host with unequal cores; None when all are alike."""
+    for base in ("/sys/devices", "/sys/bus/event_source/devices"):
+        hybrid = cpu_list(tree.read(f"{base}/cpu_core/cpus"))
+        if hybrid:
+            return hybrid
+    speeds = {cpu: entry.speed for cpu, entry in host.items() if entry.speed}
+    if not speeds:
+        return None
+    top = max(speeds.values())
+    return frozenset(cpu for cpu, speed in speeds.items() if speed >= FAST_SHARE * top)
+
+
+def _cpu_fields(tree: Tree, info: _CpuInfo) -> dict[str, Any]:
+    online = _online(tree, info)
+    allowed = _allowed(tree, online)
+    host = _cpus(tree, online | allowed, info)
+    fast = _fast(tree, host)
+    cores = {host[cpu].siblings for cpu in allowed}
+    quick = {host[cpu].siblings for cpu in allowed if fast is None or cpu in fast} or cores
+    quota = quota_cores(tree)
+    packages = {entry.package for entry in host.values()} - {None}
+    return {
+        "logical_cpus_online": len(online) or None,
+        "allowed_cpus": tuple(sorted(allowed)),
+        "physical_cores_allowed": len(cores) or None,
+        "performance_cores_allowed": len(quick) or None,
+        "usable_cores": usable_cores(len(quick), quota),
+        "smt": any(len(entry.siblings & online) > 1 for entry in host.values()),
+        "sockets": len(packages) or (1 if host else None),
+        "quota_cores": quota,
+    }
+
+
+def usable_cores(performance: int, quota: Optional[float]) -> int:
+    """min(performance cores, max(1, floor(quota))); at least 1, because something runs this."""
+    bound = performance if quota is None else min(performance, max(1, math.floor(quota)))
+    return max(1, bound)
+
+
+def _numa_nodes(tree: Tree) -> tuple[NumaNode, ...]:
+    names = [re.fullmatch(r"node(\d{1,5})", name) for name in tree.names(SYSTEM_NODE)]
+    numbers = sorted(int(match.group(1)) for match in names if match)
+    online = cpu_list(tree.read(f"{SYSTEM_NODE}/online"))
+    nodes = []
+    for number in numbers:
+        if online is not None and number not in online:
+            continue
+        base = f"{SYSTEM_NODE}/node{number}"
+        cpus = cpu_list(tree.read(f"{base}/cpulist")) or cpu_mask(tree.read(f"{base}/cpumap")) or frozenset()
+        match = re.search(r"MemTotal:\s*(\d+) kB", tree.read(f"{base}/meminfo") or "")
+        nodes.append(NumaNode(number, tuple(sorted(cpus)), int(match.group(1)) * 1024 if match else None))
+    return tuple(nodes)
+
+
+# --- memory and disk
+
+
+def _meminfo(tree: Tree) -> dict[str, int]:
+    """Name → bytes (names without a unit: the number)."""
+    found = {}
+    for line in (tree.read("/proc/meminfo") or "").splitlines():
+        match = re.fullmatch(r"([^:]+):\s*(\d+)( kB)?\s*", line)
+        if match:
+            found[match.group(1)] = int(match.group(2)) * (1024 if match.group(3) else 1)
+    return found
+
+
+def _hugepages(tree: Tree, info: Mapping[str, int]) -> int:
+    """Reserved huge pages of every size in bytes: the kernel tells them in up to three places."""
+    base, total = "/sys/kernel/mm/hugepages", 0
+    for name in tree.names(base):
+        match = re.fullmatch(r"hugepages-(\d+)kB", name)
+        if match:
+            total += int(match.group(1)) * 1024 * (tree.read_int(f"{base}/{name}/nr_hugepages") or 0)
+    default = info.get("HugePages_Total", 0) * info.get("Hugepagesize", 0)
+    return max(total, default, info.get("Hugetlb", 0))
+
+
+def _deployment(tree: Tree, store: str) -> list[GroupMemory]:
+    """The memory groups of our containers, by the list that the localai role leaves in the store."""
+    try:
+        listed = json.loads(tree.read(f"{store}/state/instances.json") or "{}")["instances"]
+        ids = [str(entry["container_id"]) for entry in listed]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return []
+    safe = [name for name in ids if re.fullmatch(r"[0-9a-f]{12,64}", name)]
+    groups = [container_group(tree, name) for name in dict.fromkeys(safe)]
+    found = [group_memory(tree, path) for path in groups if path is not None]
+    return [memory for memory in found if memory is not None]
+
+
+def _left(level: MemoryLevel, ours: Iterable[GroupMemory]) -> int:
+    """What a limited level leaves when our own containers below it are gone."""
+    inside = [group for group in ours if group.path.startswith(level.path.rstrip("/") + "/")]
+    back = sum(group.anonymous + group.active_file for group in inside)
+    return max(0, level.limit - max(0, level.used - back))
+
+
+def _memory_fields(tree: Tree, store: str) -> dict[str, Any]:
+    info, levels, ours = _meminfo(tree), memory_levels(tree), _deployment(tree, store)
+    own = sum(group.anonymous for group in ours)
+    bounds = [_left(level, ours) for level in levels]
+    if "MemAvailable" in info:
+        # reserved huge pages are no part of MemAvailable: they are not taken off again
+        bounds.append(min(info["MemAvailable"] + own, info.get("MemTotal", info["MemAvailable"] + own)))
+    return {
+        "memory_total_bytes": info.get("MemTotal"),
+        "memory_limit_bytes": min((level.limit for level in levels), default=None),
+        "memory_available_bytes": min(bounds, default=None),
+        "memory_used_by_deployment_bytes": own,
+        "hugepages_reserved_bytes": _hugepages(tree, info),
+        "swap_total_bytes": info.get("SwapTotal"),
+    }
+
+
+def _memory_channels(tree: Tree) -> Optional[int]:
+    """Channels with a module in them, where the kernel's EDAC driver lists them; else unknown."""
+    base, channels = "/sys/devices/system/edac/mc", set()
+    for controller in tree.names(base):
+        for name in tree.names(f"{base}/{controller}") if re.fullmatch(r"mc\d+", controller) else []:
+            place = f"{base}/{controller}/{name}"
+            match = re.search(r"channel (\d+)", tree.read(f"{place}/dimm_location") or "")
+            if match and (tree.read_int(f"{place}/size") or 0) > 0:
+                channels.add((controller, match.group(1)))
+    return len(channels) or None
+
+
+def _store_free(tree: Tree, store: str) -> Optional[int]:
+    """Free bytes for the store: of the nearest directory above it that exists."""
+    place = "/" + store.strip("/")
+    while place != "/" and not tree.is_directory(place):
+        place = os.path.dirname(place)
+    try:
+        room = os.statvfs(tree.outside(place) or "")
+    except OSError:
+        return None
+    return room.f_bavail * room.f_frsize
+
+
+# --- what kind of host
+
+
+def _in_container(tree: Tree) -> bool:
+    if any(tree.exists(path) for path in CONTAINER_FILES):
+        return True
+    if re.search(r"(^|\0)container=[^\0]", tree.read("/proc/1/environ") or ""):
+        return True
+    paths = [line.split(":", 2)[-1] for line in (tree.read("/proc/self/cgroup") or "").splitlines()]
+    return any(CONTAINER_GROUP.search(path) for path in paths)
+
+
+def _machine_words(tree: Tree) -> str:
+    """What the firmware calls the machine, in lower case; empty when it tells nothing."""
+    places = ["/sys/class/dmi/id/sys_vendor", "/sys/class/dmi/id/product_name", "/sys/class/dmi/id/bios_vendor",
+              "/proc/device-tree/compatible", "/proc/device-tree/model", "/proc/device-tree/hypervisor/compatible"]
+    return " ".join((tree.read(place) or "").replace("\0", " ").strip() for place in places).strip().lower()
+
+
+def _virtualization(tree: Tree, info: _CpuInfo) -> Optional[str]:
+    if _in_container(tree):
+        return "container"
+    words = _machine_words(tree)
+    named = MACHINE_VIRTUAL.search(words) and ".metal" not in words  # clouds also rent whole machines
+    if named or "hypervisor" in info.flags() or (tree.read("/sys/hypervisor/type") or "").strip():
+        return "vm"
+    known = bool(words or info.first("flags") or info.first("model", "hardware"))
+    return "none" if known else None

@@ -1,0 +1,377 @@
+# Copyright (c) 2026 localai.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# This file is private to the collection localai.fleet.
+"""Files of a host under one root, and control groups of version 1, 2 and both at once.
+
+Source of the file formats: cgroups(7), proc(5), Documentation/admin-guide/cgroup-v2.rst and cgroup-v1/ of Linux.
+Nothing here raises on a missing, unreadable or malformed file: the value is then unknown (None).
+"""
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from typing import Iterable, Optional
+
+MAX_FILE_BYTES = 8 * 1024 * 1024
+MAX_LINKS = 40  # as the kernel's own limit (ELOOP)
+MAX_CPU = 65536
+UNLIMITED_BYTES = 1 << 62  # version 1 prints 2^63 less a page for "no limit"
+SEARCH_DIRECTORIES = 500
+SEARCH_DEPTH = 4
+FALLBACK = "/sys/fs/cgroup"
+
+
+class Tree:
+    """The files under `root`; a symlink, absolute or relative, never leads out of it."""
+
+    def __init__(self, root: str = "/") -> None:
+        self.root = os.path.realpath(root).rstrip("/")
+        self._resolved: dict[str, Optional[str]] = {"/": "/"}
+
+    def resolve(self, path: str, depth: int = 0) -> Optional[str]:
+        """`path` with every link followed inside the root, or None after too many links."""
+        path = "/" + path.strip("/")
+        if path not in self._resolved:
+            self._resolved[path] = self._step(path, depth)
+        return self._resolved[path]
+
+    def _step(self, path: str, depth: int) -> Optional[str]:
+        head, name = os.path.split(path)
+        parent = self.resolve(head, depth)
+        if parent is None or depth > MAX_LINKS:
+            return None
+        if name in ("", "."):
+            return parent
+        if name == "..":
+            return os.path.dirname(parent)
+        try:
+            target = os.readlink(f"{self.root}{parent}/{name}")
+        except (OSError, ValueError):  # no link, or not there: the path is what it says
+            return f"{parent.rstrip('/')}/{name}"
+        return self.resolve(target if target.startswith("/") else f"{parent}/{target}", depth + 1)
+
+    def outside(self, path: str) -> Optional[str]:
+        """The path that the operating system understands, or None."""
+        inside = self.resolve(path)
+        return None if inside is None else self.root + inside
+
+    def read(self, path: str) -> Optional[str]:
+        """The text of a file, or None when it cannot be read. Never blocks on a pipe."""
+        real = self.outside(path)
+        if real is None:
+            return None
+        try:
+            descriptor = os.open(real, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        except (OSError, ValueError):
+            return None
+        try:
+            with os.fdopen(descriptor, "rb") as stream:
+                return (stream.read(MAX_FILE_BYTES) or b"").decode("utf-8", "replace")
+        except OSError:
+            return None
+
+    def read_int(self, path: str) -> Optional[int]:
+        """The one whole number that a file holds, or None."""
+        return to_int(self.read(path))
+
+    def names(self, path: str) -> list[str]:
+        """The sorted names in a directory; empty when there is none."""
+        real = self.outside(path)
+        try:
+            return sorted(os.listdir(real)) if real is not None else []
+        except (OSError, ValueError):
+            return []
+
+    def directories(self, path: str) -> list[str]:
+        """The sorted names of the directories in a directory, links left out."""
+        real = self.outside(path)
+        try:
+            with os.scandir(real or "") as entries:
+                return sorted(entry.name for entry in entries if entry.is_dir(follow_symlinks=False))
+        except (OSError, ValueError):
+            return []
+
+    def exists(self, path: str) -> bool:
+        """Whether there is anything at `path`."""
+        real = self.outside(path)
+        return real is not None and os.path.lexists(real)
+
+    def is_directory(self, path: str) -> bool:
+        """Whether `path` is a directory."""
+        real = self.outside(path)
+        return real is not None and os.path.isdir(real)
+
+
+def to_int(text: Optional[str]) -> Optional[int]:
+    """`"12\\n"` → 12; anything else → None."""
+    try:
+        return int(text.strip()) if text is not None else None
+    except ValueError:
+        return None
+
+
+def cpu_list(text: Optional[str]) -> Optional[frozenset[int]]:
+    """`"0-3,8"` → {0,1,2,3,8}; None when missing, empty or malformed."""
+    cpus: set[int] = set()
+    for part in (text or "").strip().split(","):
+        match = re.fullmatch(r"\s*(\d{1,6})(?:-(\d{1,6}))?\s*", part)
+        if match is None:
+            return None
+        first, last = int(match.group(1)), int(match.group(2) or match.group(1))
+        if last < first or last > MAX_CPU:
+            return None
+        cpus.update(range(first, last + 1))
+    return frozenset(cpus)
+
+
+def cpu_mask(text: Optional[str]) -> Optional[frozenset[int]]:
+    """`"00000001,0000000f"` → {0,1,2,3,32}; None when missing, empty or malformed."""
+    digits = (text or "").strip().replace(",", "")
+    if not re.fullmatch(r"[0-9a-fA-F]{1,16384}", digits):
+        return None
+    bits = bin(int(digits, 16))[:1:-1]
+    return frozenset(cpu for cpu, bit in enumerate(bits) if bit == "1") or None
+
+
+def pairs(text: Optional[str]) -> dict[str, int]:
+    """Lines of `name number` (memory.stat, cpu.stat) as a dictionary."""
+    found = {}
+    for line in (text or "").splitlines():
+        words = line.split()
+        number = to_int(words[1]) if len(words) == 2 else None
+        if number is not None:
+            found[words[0]] = number
+    return found
+
+
+@dataclass(frozen=True)
+class Mount:
+    """A mounted hierarchy: version 1 with its controllers, or version 2 (no controllers)."""
+
+    version: int
+    controllers: frozenset[str]
+    root: str
+    point: str
+
+
+@dataclass(frozen=True)
+class Level:
+    """One directory in the chain of control groups above a process."""
+
+    version: int
+    path: str
+
+
+@dataclass(frozen=True)
+class MemoryLevel:
+    """A level with a memory limit: all in bytes; `used` is usage without the inactive file pages."""
+
+    path: str
+    limit: int
+    used: int
+
+
+def _unescape(text: str) -> str:
+    """Octal escapes of mountinfo: `\\040` is a blank."""
+    return re.sub(r"\\([0-7]{3})", lambda match: chr(int(match.group(1), 8)), text)
+
+
+def _mount(line: str) -> Optional[Mount]:
+    left, dash, right = line.partition(" - ")
+    fields, kind = left.split(), right.split()
+    if not dash or len(fields) < 5 or not kind or kind[0] not in ("cgroup", "cgroup2"):
+        return None
+    names = kind[2].split(",") if len(kind) > 2 and kind[0] == "cgroup" else []
+    version = 2 if kind[0] == "cgroup2" else 1
+    return Mount(version, frozenset(names), _unescape(fields[3]), _unescape(fields[4]))
+
+
+def mounts(tree: Tree) -> list[Mount]:
+    """The mounted hierarchies by /proc/self/mountinfo, in its order."""
+    lines = (tree.read("/proc/self/mountinfo") or "").splitlines()
+    return [mount for mount in map(_mount, lines) if mount is not None]
+
+
+def membership(tree: Tree, pid: str = "self") -> dict[str, str]:
+    """Controller → path of the process's group; "" is version 2."""
+    found = {}
+    for line in (tree.read(f"/proc/{pid}/cgroup") or "").splitlines():
+        fields = line.split(":", 2)
+        if len(fields) == 3:
+            for name in fields[1].split(","):
+                found[name] = fields[2]
+    return found
+
+
+def _assumed(tree: Tree, controller: str) -> list[Mount]:
+    """Where distributions mount the hierarchies, for a host that does not tell its mounts."""
+    names = [name for name in tree.names(FALLBACK) if controller in name.split(",")]
+    found = [Mount(1, frozenset({controller}), "/", f"{FALLBACK}/{name}") for name in names]
+    unified = f"{FALLBACK}/unified"
+    return [*found, Mount(2, frozenset(), "/", unified if tree.is_directory(unified) else FALLBACK)]
+
+
+def _candidates(tree: Tree, controller: str) -> list[Mount]:
+    fitting = [m for m in mounts(tree) if m.version == 2 or controller in m.controllers]
+    told = [mount for mount in fitting if tree.is_directory(mount.point)]
+    versions = {mount.version for mount in told}
+    return told + [mount for mount in _assumed(tree, controller) if mount.version not in versions]
+
+
+def _parts(path: str) -> list[str]:
+    return [part for part in path.split("/") if part]
+
+
+def _below(mount: Mount, path: str) -> Optional[list[str]]:
+    """The parts of a group's path below the mount's own root, or None when it is elsewhere."""
+    root, parts = _parts(mount.root), _parts(path)
+    if parts[: len(root)] != root:
+        return None
+    rest = parts[len(root):]
+    return None if ".." in rest else rest
+
+
+def _levels(tree: Tree, mount: Mount, path: str) -> list[Level]:
+    """The mount point's own level first, then each level down to the process."""
+    parts = _below(mount, path)
+    if parts is None:  # another namespace: the names below are not ours, unless they exist as told
+        told = [] if ".." in path else _parts(path)
+        parts = told if told and tree.is_directory("/".join([mount.point, *told])) else []
+    point = mount.point.rstrip("/")
+    paths = ["/".join([point, *parts[:count]]) for count in range(len(parts) + 1)]
+    return [Level(mount.version, level) for level in paths]
+
+
+def chain(tree: Tree, controller: str, pid: str = "self") -> list[Level]:
+    """All levels that bound a process for one controller, outermost first, in both versions."""
+    member, levels = membership(tree, pid), []
+    for version, key in ((1, controller), (2, "")):
+        path = member.get(key, "/")
+        fitting = [mount for mount in _candidates(tree, controller) if mount.version == version]
+        ours = [mount for mount in fitting if _below(mount, path) is not None] or fitting
+        for mount in ours:
+            levels += [level for level in _levels(tree, mount, path) if level not in levels]
+    return levels
+
+
+def _quota(tree: Tree, level: Level) -> Optional[float]:
+    if level.version == 2:
+        words = (tree.read(f"{level.path}/cpu.max") or "").split()
+        quota = to_int(words[0]) if words else None
+        period = to_int(words[1]) if len(words) > 1 else None
+    else:
+        quota = tree.read_int(f"{level.path}/cpu.cfs_quota_us")
+        period = tree.read_int(f"{level.path}/cpu.cfs_period_us")
+    if quota is None or period is None or quota <= 0 or period <= 0:
+        return None
+    return quota / period
+
+
+def quota_cores(tree: Tree, pid: str = "self") -> Optional[float]:
+    """The smallest CPU quota along the chain in cores, or None."""
+    found = [_quota(tree, level) for level in chain(tree, "cpu", pid)]
+    return min((quota for quota in found if quota is not None), default=None)
+
+
+def cpuset(tree: Tree, pid: str = "self") -> Optional[frozenset[int]]:
+    """The CPUs that the groups allow, or None when no group says.
+
+    The deepest group that tells its effective CPUs decides: above a partition the effective list lacks the CPUs
+    that the partition took away.
+    """
+    allowed: Optional[frozenset[int]] = None
+    for level in reversed(chain(tree, "cpuset", pid)):
+        effective = "cpuset.cpus.effective" if level.version == 2 else "cpuset.effective_cpus"
+        told = cpu_list(tree.read(f"{level.path}/{effective}"))
+        cpus = told or cpu_list(tree.read(f"{level.path}/cpuset.cpus"))
+        if cpus:
+            allowed = cpus if allowed is None else allowed & cpus
+        if told:
+            break
+    return allowed
+
+
+def _limit(tree: Tree, level: Level) -> Optional[int]:
+    name = "memory.max" if level.version == 2 else "memory.limit_in_bytes"
+    limit = tree.read_int(f"{level.path}/{name}")
+    return None if limit is None or limit < 0 or limit >= UNLIMITED_BYTES else limit
+
+
+def memory_levels(tree: Tree, pid: str = "self") -> list[MemoryLevel]:
+    """The levels that limit memory, outermost first."""
+    found = []
+    for level in chain(tree, "memory", pid):
+        limit = _limit(tree, level)
+        if limit is None:
+            continue
+        name = "memory.current" if level.version == 2 else "memory.usage_in_bytes"
+        usage = tree.read_int(f"{level.path}/{name}") or 0
+        stat = pairs(tree.read(f"{level.path}/memory.stat"))
+        idle = stat.get("total_inactive_file", stat.get("inactive_file", 0))
+        found.append(MemoryLevel(level.path, limit, max(0, usage - idle)))
+    return found
+
+
+@dataclass(frozen=True)
+class GroupMemory:
+    """What one group holds, in bytes: memory that cannot be dropped, and file pages."""
+
+    path: str
+    anonymous: int
+    file: int
+    active_file: int
+
+
+def group_memory(tree: Tree, path: str) -> Optional[GroupMemory]:
+    """Anonymous (with tmpfs) and file-backed memory of the group at `path`, or None."""
+    stat = pairs(tree.read(f"{path}/memory.stat"))
+    if not stat:
+        return None
+
+    def total(name: str) -> int:
+        return stat.get(f"total_{name}", stat.get(name, 0))
+
+    shared = total("shmem")
+    if "anon" in stat:
+        anonymous, cache = stat["anon"], stat.get("file", 0)
+    else:
+        anonymous, cache = total("rss"), total("cache")
+    return GroupMemory(path, anonymous + shared, max(0, cache - shared), total("active_file"))
+
+
+def _container_names(container: str) -> tuple[str, ...]:
+    scope = f"docker-{container}.scope"
+    return (f"docker/{container}", f"system.slice/{scope}", scope, container)
+
+
+def _search(tree: Tree, top: str, wanted: Iterable[str]) -> Optional[str]:
+    """Breadth first and bounded: engines with a parent group of their own are rare."""
+    names, seen = set(wanted), 0
+    row = [top]
+    for _depth in range(SEARCH_DEPTH):
+        below = []
+        for place in row:
+            seen += 1
+            if seen > SEARCH_DIRECTORIES:
+                return None
+            children = tree.directories(place)
+            hit = next((name for name in children if name in names), None)
+            if hit is not None:
+                return f"{place}/{hit}"
+            below += [f"{place}/{name}" for name in children]
+        row = below
+    return None
+
+
+def container_group(tree: Tree, container: str) -> Optional[str]:
+    """The memory group of a container by its full id, or None."""
+    names = _container_names(container)
+    tops = list(dict.fromkeys(level.path for level in chain(tree, "memory")))
+    for top in tops:
+        for name in names:
+            if tree.is_directory(f"{top}/{name}"):
+                return f"{top}/{name}"
+    scopes = (container, f"docker-{container}.scope", f"libpod-{container}.scope")
+    return next((hit for hit in (_search(tree, top, scopes) for top in tops[:2]) if hit), None)
