@@ -1,0 +1,304 @@
+# Copyright (c) 2026 localai.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# This file is private to the collection localai.fleet.
+"""Bytes of a GGUF file from a file, from HTTP ranges or from memory, in bounds.
+
+A source answers `read_at(offset, count, deadline)`. A `Cursor` walks a source forwards in growing
+chunks, keeps only what is still to be parsed and counts every byte against the limits.
+"""
+from __future__ import annotations
+
+import os
+import struct
+import time
+import urllib.error
+import urllib.request
+from dataclasses import dataclass
+from typing import Any, Mapping
+from urllib.parse import urlsplit
+
+from ._errors import FleetError
+
+U64 = struct.Struct("<Q")
+FIRST_CHUNK = 64 * 1024
+"""Bytes of the first read: holds every architecture key of usual files."""
+GROWN_CHUNKS = (2 << 20, 2 << 20, 4 << 20, 4 << 20, 8 << 20)
+"""Bytes of the reads after it; the last one repeats."""
+
+
+class GgufError(FleetError):
+    """A file that is not a sound GGUF file, or that leaves a limit; `where` names byte and field."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a header may cost and claim; the defaults hold every header seen in public files.
+
+    Counts are of elements, `total_bytes` and `string_bytes` are bytes, `seconds` is wall time.
+    """
+
+    total_bytes: int = 64 << 20
+    seconds: float = 30.0
+    requests: int = 12
+    keys: int = 65_536
+    key_bytes: int = 256
+    string_bytes: int = 8 << 20
+    array_items: int = 4_000_000
+    kept_bytes: int = 1 << 20
+    tensors: int = 1_000_000
+    tensor_name_bytes: int = 64
+    dimension: int = 1 << 32
+    alignment: int = 65_536
+    layers: int = 4_096
+    splits: int = 1_024
+
+
+class BytesSource:
+    """A header held in memory; `size` is that of the whole file when the bytes are only its start."""
+
+    counted = False
+
+    def __init__(self, data: bytes, size: int | None = None, label: str = "bytes") -> None:
+        self.data, self.size, self.label = data, len(data) if size is None else size, label
+
+    def read_at(self, offset: int, count: int, deadline: float) -> bytes:
+        """Up to `count` bytes from `offset`."""
+        return self.data[offset:offset + count]
+
+
+class FileSource:
+    """A local GGUF file. The file is opened for each read, so nothing is left open."""
+
+    counted = False
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = os.fspath(path)
+        self.label = self.path
+        try:
+            self.size = os.stat(self.path).st_size
+            regular = os.path.isfile(self.path)
+        except (OSError, ValueError) as error:
+            raise GgufError("The GGUF file cannot be read", self.label, str(error), "Check the path and its permissions.") from error
+        if not regular:
+            raise GgufError("The GGUF path is not a regular file", self.label, "", "Name the .gguf file itself.")
+
+    def read_at(self, offset: int, count: int, deadline: float) -> bytes:
+        """Up to `count` bytes from `offset`."""
+        try:
+            with open(self.path, "rb", buffering=0) as stream:
+                stream.seek(offset)
+                return stream.read(count)
+        except OSError as error:
+            raise GgufError("The GGUF file cannot be read", self.label, str(error), "Check the path and its permissions.") from error
+
+
+class _SameHostRedirects(urllib.request.HTTPRedirectHandler):
+    """Follows redirects, but carries `Authorization` only to the same scheme, host and port."""
+
+    def redirect_request(self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> Any:
+        new = super().redirect_request(req, fp, code, msg, headers, newurl)
+        if new is not None and urlsplit(req.full_url)[:2] != urlsplit(newurl)[:2]:
+            new.remove_header("Authorization")
+        return new
+
+
+class HttpSource:
+    """A GGUF file behind a server that answers byte ranges.
+
+    `headers` may hold a token: it is sent to the URL's own host only. `size` (bytes) is checked
+    against the server's answer when given. `opener` is an `urllib` opener, for a private CA or a proxy.
+    """
+
+    counted = True
+
+    def __init__(self, url: str, headers: Mapping[str, str] | None = None, size: int | None = None, opener: Any = None) -> None:
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise GgufError("The URL of a GGUF file must be http or https", url.split("?")[0], parts.scheme, "Correct the URL.")
+        self.url, self.headers, self.size = url, dict(headers or {}), size
+        # The query may hold a signature, the user part a password: neither is printed.
+        self.label = f"{parts.scheme}://{parts.hostname}{f':{parts.port}' if parts.port else ''}{parts.path}"
+        self.opener = opener or urllib.request.build_opener(_SameHostRedirects())
+        self._own_opener = opener is None
+
+    def read_at(self, offset: int, count: int, deadline: float) -> bytes:
+        """Up to `count` bytes from `offset` by one range request; at most until `deadline` (monotonic seconds)."""
+        try:
+            with self.opener.open(self._request(offset, count), timeout=max(1.0, deadline - time.monotonic())) as answer:
+                self._check(answer, offset)
+                return self._drain(answer, count, deadline)
+        except urllib.error.HTTPError as error:
+            if error.code == 416:  # at or behind the end of the file
+                return b""
+            raise GgufError("The server refused the GGUF file", self.label, f"HTTP {error.code}",
+                            "Check the URL and the token.") from error
+        except (OSError, ValueError) as error:
+            raise GgufError("The server of the GGUF file cannot be reached", self.label, _reason(error),
+                            "Check the network, the proxy and the CA.") from error
+
+    def _request(self, offset: int, count: int) -> urllib.request.Request:
+        request = urllib.request.Request(self.url)
+        for name, value in self.headers.items():
+            secret = name.lower() == "authorization" and not self._own_opener
+            (request.add_unredirected_header if secret else request.add_header)(name, value)
+        request.add_header("Accept-Encoding", "identity")
+        request.add_header("Range", f"bytes={offset}-{offset + count - 1}")
+        return request
+
+    def _check(self, answer: Any, offset: int) -> None:
+        """The answer must be the range that was asked for, of a file of one known size."""
+        if answer.status == 200 and offset == 0:
+            size = answer.headers.get("Content-Length", "")
+        elif answer.status == 206:
+            start, size = _content_range(answer.headers.get("Content-Range", ""))
+            if start != offset:
+                raise GgufError("The server answered another byte range", self.label, f"start {start}, wanted {offset}", "Use another mirror.")
+        else:
+            raise GgufError("The server does not answer byte ranges", self.label, f"HTTP {answer.status}",
+                            "Download the file and read it locally, or use another mirror.")
+        if size.isdigit():
+            if self.size is not None and self.size != int(size):
+                raise GgufError("The size of the GGUF file differs from what was announced", self.label,
+                                f"{size} bytes, expected {self.size}", "Resolve the model again.")
+            self.size = int(size)
+
+    def _drain(self, answer: Any, count: int, deadline: float) -> bytes:
+        parts, left = [], count
+        while left > 0:
+            if time.monotonic() > deadline:
+                raise GgufError("The header took too long to read", self.label, "", "Try again, or download the file first.")
+            part = answer.read1(min(left, 1 << 18))
+            if not part:
+                break
+            parts.append(part)
+            left -= len(part)
+        return b"".join(parts)
+
+
+def _content_range(value: str) -> tuple[int, str]:
+    """`bytes 0-9/100` → (0, "100"); the size is "*" when the server does not know it."""
+    span, _slash, size = value.partition("/")
+    start = span.replace("bytes", "", 1).strip().partition("-")[0]
+    return (int(start) if start.isdigit() else -1), size.strip()
+
+
+def _reason(error: Exception) -> str:
+    return str(getattr(error, "reason", error)) or type(error).__name__
+
+
+class Cursor:
+    """Walks a source forwards. `field` is the name of what is being read, for errors."""
+
+    def __init__(self, source: Any, limits: Limits) -> None:
+        self.source, self.limits = source, limits
+        self.field = "magic"
+        self.bytes_read = 0
+        self.requests = 0
+        self._deadline = time.monotonic() + limits.seconds
+        self._buffer = b""
+        self._base = 0  # file offset of the buffer's first byte
+        self._at = 0  # position in the buffer
+
+    @property
+    def offset(self) -> int:
+        """Bytes from the start of the file to the next byte to parse."""
+        return self._base + self._at
+
+    @property
+    def remaining(self) -> int | None:
+        """Bytes from here to the end of the file; None while its size is unknown."""
+        return None if self.source.size is None else self.source.size - self.offset
+
+    def error(self, what: str, got: str = "", do: str = "Download the file again, or choose another one.", offset: int | None = None) -> GgufError:
+        """A sentence that names file, byte and field."""
+        at = self.offset if offset is None else offset
+        return GgufError(what, f"{self.source.label}, byte {at}, {self.field}", got, do)
+
+    def holds(self, count: int) -> bool:
+        """Whether the next `count` bytes are at hand without another read."""
+        return len(self._buffer) - self._at >= count
+
+    def take(self, count: int) -> bytes:
+        """The next `count` bytes."""
+        self._need(count)
+        start, self._at = self._at, self._at + count
+        return self._buffer[start:self._at]
+
+    def number(self, form: struct.Struct) -> Any:
+        """The next value of a little-endian struct with one member."""
+        self._need(form.size)
+        value = form.unpack_from(self._buffer, self._at)[0]
+        self._at += form.size
+        return value
+
+    def skip(self, count: int) -> None:
+        """Go on `count` bytes without looking at them; bytes not yet read are never read."""
+        self.check_time()
+        if self.remaining is not None and count > self.remaining:
+            raise self.error("The GGUF file ends inside its header", f"{self.remaining} bytes left, {count} wanted")
+        if self.holds(count):
+            self._at += count
+        else:
+            self._base, self._buffer, self._at = self.offset + count, b"", 0
+
+    def check_time(self) -> None:
+        """Raise when the wall time of the limits is over."""
+        if time.monotonic() > self._deadline:
+            raise self.error("The header took too long to read", f"more than {self.limits.seconds:g} s", "Try again, or download the file first.")
+
+    def skip_strings(self, count: int, patient: bool = True) -> bool:
+        """Go over `count` strings. When not `patient`, False as soon as that needs another read."""
+        done = 0
+        while done < count:
+            done += self._skip_held_strings(count - done)
+            if done < count:
+                if not patient:
+                    return False
+                self.skip(self.length(self.limits.string_bytes, "string"))
+                done += 1
+        return True
+
+    def _skip_held_strings(self, count: int) -> int:
+        """Go over as many whole strings as the buffer holds; a tight loop, since vocabularies have 800,000."""
+        buffer, at, unpack, longest = self._buffer, self._at, U64.unpack_from, self.limits.string_bytes
+        last, done = len(buffer) - 8, 0
+        while done < count and at <= last:
+            length = unpack(buffer, at)[0]
+            if length > longest or at + 8 + length > len(buffer):
+                break  # too long, or not all here: `length` and `skip` say which
+            at += 8 + length
+            done += 1
+        self._at = at
+        return done
+
+    def length(self, most: int, what: str) -> int:
+        """The next u64, which is the byte length of a `what` and must be inside the limit and the file."""
+        start = self.offset
+        value = self.number(U64)
+        if value > most:
+            raise self.error(f"The length of a {what} is over the limit of {most} bytes", str(value), offset=start)
+        if self.remaining is not None and value > self.remaining:
+            raise self.error(f"A {what} is longer than the file", f"{value} bytes, {self.remaining} left", offset=start)
+        return value
+
+    def _need(self, count: int) -> None:
+        while len(self._buffer) - self._at < count:
+            self.check_time()
+            self._grow(count)
+
+    def _grow(self, count: int) -> None:
+        """One more read behind the buffer; what was parsed already is dropped."""
+        end = self._base + len(self._buffer)
+        chunk = FIRST_CHUNK if self.requests == 0 else GROWN_CHUNKS[min(self.requests, len(GROWN_CHUNKS)) - 1]
+        chunk = min(max(chunk, count), self.limits.total_bytes - self.bytes_read)
+        if chunk <= 0:
+            raise self.error("The header is larger than the limit", f"more than {self.limits.total_bytes} bytes")
+        if self.source.counted and self.requests >= self.limits.requests:
+            raise self.error("The header needs too many requests", f"more than {self.limits.requests}")
+        part = self.source.read_at(end, chunk, self._deadline)
+        self.requests += 1
+        if not part:
+            raise self.error("The GGUF file ends inside its header", f"{end} bytes")
+        self.bytes_read += len(part)
+        self._buffer, self._base, self._at = self._buffer[self._at:] + part, self.offset, 0
