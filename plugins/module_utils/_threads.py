@@ -88,9 +88,9 @@ def _check(models: Sequence[float], reserve: Optional[int]) -> None:
 
 
 def _split(budget: int, weights: Sequence[float], bound: int) -> list[int]:
-    """One thread each, then each further one to the model with the most weight a thread (highest averages)."""
+    """One thread each, then each further one by the highest average (Sainte-Lague: nearest to the weights)."""
     threads = [1] * len(weights)
-    queue = [(-weight / 2, index) for index, weight in enumerate(weights) if bound > 1]
+    queue = [(-weight / 3, index) for index, weight in enumerate(weights) if bound > 1]
     heapq.heapify(queue)
     for _thread in range(budget - len(weights)):
         if not queue:
@@ -98,5 +98,5 @@ def _split(budget: int, weights: Sequence[float], bound: int) -> list[int]:
         index = heapq.heappop(queue)[1]
         threads[index] += 1
         if threads[index] < bound:
-            heapq.heappush(queue, (-weights[index] / (threads[index] + 1), index))
+            heapq.heappush(queue, (-weights[index] / (2 * threads[index] + 1), index))
     return threads

@@ -1,0 +1,60 @@
+"""Threads: one model, several models, quotas, memory channels."""
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from ansible_collections.localai.fleet.plugins.module_utils import _capacity, _threads
+from ansible_collections.localai.fleet.plugins.module_utils._errors import FleetError
+
+
+def capacity(tmp_path, cores, channels=None):
+    return replace(_capacity.read_capacity(str(tmp_path)), usable_cores=cores, memory_channels=channels)
+
+
+@pytest.mark.parametrize(
+    "cores, channels, weights, reserve, budget, threads, batch, active",
+    [
+        (1, None, [1], None, 1, [1], [1], None),
+        (2, None, [1], None, 2, [2], [2], None),
+        (3, None, [1], None, 3, [3], [3], None),
+        (4, None, [1], None, 3, [3], [3], None),
+        (8, None, [1], 0, 8, [8], [8], None),
+        (8, None, [1], 20, 1, [1], [1], None),
+        (32, 2, [1], None, 31, [6], [31], None),
+        (32, 16, [1], None, 31, [31], [31], None),
+        (8, None, [], None, 7, [], [], None),
+        (8, None, [1, 1], None, 7, [4, 3], [4, 3], None),
+        (8, None, [3, 1], None, 7, [5, 2], [5, 2], None),
+        (8, None, [1, 1, 1], None, 7, [3, 2, 2], [3, 2, 2], None),
+        (9, None, [1, 100], None, 8, [1, 7], [1, 7], None),
+        (2, None, [1, 1], None, 2, [1, 1], [1, 1], None),
+        (2, None, [1, 1, 1], None, 2, [1, 1, 1], [1, 1, 1], 2),
+        (1, None, [1, 5], None, 1, [1, 1], [1, 1], 1),
+        (33, 2, [1, 3], None, 32, [6, 6], [8, 24], None),
+        (256, None, [1] * 40, None, 255, None, None, None),
+    ],
+)
+def test_plan_threads(tmp_path, cores, channels, weights, reserve, budget, threads, batch, active):
+    plan = _threads.plan_threads(capacity(tmp_path, cores, channels), weights, reserve)
+    assert (plan.budget, plan.cpus, plan.cpuset, plan.max_active) == (budget, float(budget), None, active)
+    got, got_batch = [m.threads for m in plan.models], [m.threads_batch for m in plan.models]
+    if threads is not None:
+        assert (got, got_batch) == (threads, batch)
+    if active is None:
+        assert sum(got) <= budget and sum(got_batch) <= budget
+    assert all(1 <= one <= many for one, many in zip(got, got_batch))
+    assert 1 <= plan.server <= budget
+
+
+def test_as_dict(tmp_path):
+    plan = _threads.plan_threads(capacity(tmp_path, 2)).as_dict()
+    assert plan == {"budget": 2, "reserve": 0, "cpus": 2.0, "cpuset": None, "server": 2, "max_active": None,
+                    "models": [{"threads": 2, "threads_batch": 2}]}
+
+
+@pytest.mark.parametrize("weights, reserve, text", [([1, 0], None, r"models\[1\]"), ([float("inf")], None, "weight"),
+                                                    ([1], -1, "negative")])
+def test_bad_input(tmp_path, weights, reserve, text):
+    with pytest.raises(FleetError, match=text):
+        _threads.plan_threads(capacity(tmp_path, 4), weights, reserve)
