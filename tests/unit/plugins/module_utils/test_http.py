@@ -1,0 +1,60 @@
+"""Trust, redirects and reasons of the controller's HTTP clients."""
+from __future__ import annotations
+
+import ssl
+import urllib.error
+import urllib.request
+
+import pytest
+from ansible_collections.localai.fleet.plugins.module_utils import _http
+from ansible_collections.localai.fleet.plugins.module_utils._errors import FleetError
+
+
+def redirected(old: str, new: str) -> urllib.request.Request:
+    request = urllib.request.Request(old, headers={"Authorization": "Bearer secretword", "Range": "bytes=0-1"})
+    return _http.CarefulRedirects().redirect_request(request, None, 302, "Found", {}, new)
+
+
+@pytest.mark.parametrize("old, new, kept", [
+    ("https://a/x", "https://a/y", True), ("https://a/x", "https://b/y", False), ("https://a/x", "https://a:8443/y", False),
+    ("http://a/x", "http://a/y", True), ("http://a/x", "https://a/y", False),
+])
+def test_credentials_stay_at_their_origin(old, new, kept):
+    request = redirected(old, new)
+    assert request.has_header("Authorization") is kept and request.has_header("Range")
+
+
+def test_no_redirect_leaves_tls():
+    with pytest.raises(FleetError, match="without TLS") as error:
+        redirected("https://a/x?sig=secretword", "http://b/y?sig=secretword")
+    assert "secretword" not in str(error.value)
+
+
+def test_trust_adds_to_the_system(tls_files):
+    assert len(_http.trust(str(tls_files[0])).get_ca_certs()) >= 1
+
+
+@pytest.mark.parametrize("text", [None, "no certificate"])
+def test_a_bad_ca_file_is_named(tmp_path, text):
+    path = tmp_path / "ca.pem"
+    if text:
+        path.write_text(text)
+    with pytest.raises(FleetError, match="ca.pem"):
+        _http.trust(str(path))
+
+
+@pytest.mark.parametrize("url, bare", [
+    ("https://u:p@h:1/a/b?c=d#e", "https://h:1/a/b"), ("http://h/a", "http://h/a"),
+])
+def test_bare_urls_hold_no_secret(url, bare):
+    assert _http.bare_url(url) == bare
+
+
+def test_reasons():
+    tls = urllib.error.URLError(ssl.SSLError(1, "[SSL: WRONG_VERSION_NUMBER] wrong version number (_ssl.c:1)"))
+    wrapped = OSError("all failed")
+    wrapped.__cause__ = tls
+    assert _http.tls_reason(OSError("x")) is None
+    assert "wrong version number" in (_http.tls_reason(tls) or "") and _http.tls_reason(wrapped)
+    assert _http.reason(urllib.error.URLError(ConnectionRefusedError(111, "Connection refused"))) == "[Errno 111] Connection refused"
+    assert _http.reason(OSError()) == "OSError"
