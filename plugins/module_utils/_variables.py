@@ -1,0 +1,37 @@
+# Copyright (c) 2026 localai.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# This file is private to the collection localai.fleet.
+"""Variables that carry a role's name but that no role knows. Pure Python."""
+from __future__ import annotations
+
+from difflib import get_close_matches
+from typing import Any, Iterable, Mapping, Sequence
+
+# What the public variables of these roles start with, where it is not the role's name: others own that prefix.
+PREFIXES = {"docker": "docker_engine_"}
+# Set by the collection while it runs, never by a user.
+INTERNAL = {"localai_capacity", "common_lock", "common_plan"}
+
+
+def known_names(specs: Iterable[Mapping[str, Any]]) -> set[str]:
+    """Names of all options of all entry points; each of `specs` is one role's meta/argument_specs.yml."""
+    entries = [entry for spec in specs for entry in (spec.get("argument_specs") or {}).values()]
+    return {name for entry in entries for name in (entry.get("options") or {})}
+
+
+def prefixes(roles: Iterable[str]) -> tuple[str, ...]:
+    """What the public variables of these roles start with."""
+    return tuple(PREFIXES.get(role, f"{role}_") for role in sorted(roles))
+
+
+def unknown_names(names: Iterable[str], known: Iterable[str], starts: Sequence[str]) -> list[str]:
+    """A sentence for each of `names` that starts as ours do and is not known, with the nearest known one."""
+    every = set(known) | INTERNAL
+    return [_sentence(name, every) for name in sorted(set(names) - every) if name.startswith(tuple(starts))]
+
+
+def _sentence(name: str, known: set[str]) -> str:
+    near = get_close_matches(name, sorted(known), n=1, cutoff=0.5)
+    hint = f"did you mean {near[0]}?" if near else "no role has an option of such a name; remove it."
+    return f"The variable {name} is unknown: {hint}"

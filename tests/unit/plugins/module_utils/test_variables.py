@@ -1,0 +1,27 @@
+"""Variables that no role knows."""
+from __future__ import annotations
+
+import pytest
+from ansible_collections.localai.fleet.plugins.module_utils import _variables
+
+SPECS = [
+    {"argument_specs": {"main": {"options": {"localai_port": {}, "localai_environment": {}}}, "remove": {"options": {"localai_remove_data": {}}}}},
+    {"argument_specs": {"main": {"options": {"docker_engine_daemon": {}}}}},
+    {"argument_specs": {"main": {}}},
+]
+STARTS = _variables.prefixes(["localai", "docker"])
+
+
+def test_known_names_of_every_entry_point() -> None:
+    assert _variables.known_names(SPECS) == {"localai_port", "localai_environment", "localai_remove_data", "docker_engine_daemon"}
+
+
+@pytest.mark.parametrize(("names", "sentences"), [
+    (["localai_port", "docker_engine_daemon", "localai_capacity"], []),
+    (["docker_users", "docker_daemon_options", "ansible_host", "port", "__localai_x"], []),
+    (["localai_prot"], ["The variable localai_prot is unknown: did you mean localai_port?"]),
+    (["docker_engine_deamon"], ["The variable docker_engine_deamon is unknown: did you mean docker_engine_daemon?"]),
+    (["localai_zzzzzzzzzzzzzzzzzz"], ["The variable localai_zzzzzzzzzzzzzzzzzz is unknown: no role has an option of such a name; remove it."]),
+])
+def test_unknown_names(names, sentences) -> None:
+    assert _variables.unknown_names(names, _variables.known_names(SPECS), STARTS) == sentences
