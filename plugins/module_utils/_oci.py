@@ -101,13 +101,6 @@ def locate(image: Image, address: str = "") -> tuple[str, str]:
     return ("https://registry-1.docker.io" if host == "docker.io" else f"https://{host}"), path
 
 
-def reference(name: str, digest: str, address: str = "") -> str:
-    """What a host's engine pulls: name@digest, at the registry `address` when one is given."""
-    host, path = _split_name(name)
-    base = address.rpartition("://")[2].strip("/") or host
-    return f"{base}/{path}@{digest}"
-
-
 def _split_name(name: str) -> tuple[str, str]:
     first, slash, rest = name.partition("/")
     if slash and ("." in first or ":" in first or first == "localhost"):

@@ -23,10 +23,10 @@ MIN_CONTEXT = 256
 MAX_SLOTS = 64
 SOURCE_FORMS = "hf://OWNER/REPOSITORY[@REVISION] and https://HOST/PATH/FILE.gguf with sha256"
 
-_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
+NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 _ALIAS = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 _QUANT = re.compile(r"(?:(?:UD|I1)-)?[A-Z0-9]+(?:_[A-Z0-9]+)*")
-_SHA256 = re.compile(r"[0-9a-f]{64}")
+SHA256 = re.compile(r"[0-9a-f]{64}")
 _HF = re.compile(r"hf://(?!.*\.\.)(?P<repository>[\w.-]+/[\w.-]+)(?:@(?P<revision>[\w.-]+(?:/[\w.-]+)*))?", re.ASCII)
 # LocalAI takes a model name that is a file of its models directory literally, past the model's own settings.
 _FILE_SUFFIXES = (".gguf", ".yaml", ".yml", ".bin", ".json")
@@ -182,7 +182,7 @@ def _typed(given: Mapping[str, Any]) -> WantedModel:
 
 
 def _check_names(model: WantedModel, where: str) -> None:
-    if not _NAME.fullmatch(model.name):
+    if not NAME.fullmatch(model.name):
         raise FleetError("The model name is not usable", f"{where}.name", model.name,
                          "Use up to 63 of a-z, 0-9, dot, underscore and hyphen, a letter or digit first.")
     for name in model.served_names:
@@ -203,7 +203,7 @@ def _check_served_name(name: str, where: str) -> None:
 
 def _check_file(model: WantedModel, where: str) -> None:
     source = parse_source(model.source, f"{where}.source")
-    if model.sha256 is not None and not _SHA256.fullmatch(model.sha256):
+    if model.sha256 is not None and not SHA256.fullmatch(model.sha256):
         raise FleetError("The sha256 is not 64 hexadecimal digits", f"{where}.sha256", model.sha256)
     if source.kind == "https" and not model.sha256:
         raise FleetError("An https:// source has no sha256", where, do="Give the file's sha256, as its publisher states it.")

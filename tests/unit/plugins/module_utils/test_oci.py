@@ -38,15 +38,6 @@ def test_where_an_image_is_asked_for(name, address, expected):
     assert _oci.locate(Image(name, "v1"), address) == expected
 
 
-@pytest.mark.parametrize("name, address, expected", [
-    ("quay.io/a/b", "", "quay.io/a/b@sha256:x"),
-    ("nginx", "", "docker.io/library/nginx@sha256:x"),
-    ("docker.io/library/nginx", "http://10.0.0.5:5000", "10.0.0.5:5000/library/nginx@sha256:x"),
-])
-def test_what_an_engine_pulls(name, address, expected):
-    assert _oci.reference(name, "sha256:x", address) == expected
-
-
 @pytest.mark.parametrize("architectures, platform", [
     (("amd64", "arm64"), "multi"), (("arm64",), "linux/arm64"), ((), "multi"),
 ])
