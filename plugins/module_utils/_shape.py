@@ -1,0 +1,193 @@
+# Copyright (c) 2026 localai.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# This file is private to the collection localai.fleet.
+"""What llama.cpp makes of a model's keys: which layer caches what, and which blocks compute what.
+
+Architectures are known by name, because defaults differ and are not in the file. One that is not
+known is taken as all full attention, so that its memory is over-estimated.
+"""
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from ._errors import FleetError
+from ._gguf import Header
+
+ENCODERS = frozenset("""bert nomic-bert nomic-bert-moe jina-bert-v2 jina-bert-v3 neo-bert modern-bert eurobert gemma-embedding t5encoder
+    dream llada llada-moe rnd1 wavtokenizer-dec""".split())
+"""No cache at all (llama.cpp creates no memory for them)."""
+DENSE = frozenset("""llama mistral3 qwen qwen2 qwen2moe qwen2vl qwen3 qwen3moe qwen3vl qwen3vlmoe phi2 phi3 phimoe gemma starcoder starcoder2
+    falcon gptneox gptj gpt2 stablelm mpt baichuan internlm2 deepseek deepseek2 olmo olmoe granite granitemoe command-r minicpm minicpm3
+    orion xverse chatglm glm4 glm4moe exaone smollm3 arcee ernie4_5 ernie4_5-moe hunyuan-dense hunyuan-moe dots1 bailingmoe bailingmoe2
+    seed_oss apertus nemotron openelm jais bloom refact codeshell plamo dbrx grok arctic deci bitnet grovemoe minimax-m2 plm""".split())
+"""Full attention in every layer."""
+WINDOWED = {"gemma2": 2, "gemma3": 6, "gemma3n": 5, "gemma-embedding": 6, "gpt-oss": 2, "cohere2": 4, "cohere2moe": 4, "llama4": 4, "exaone4": 4,
+            "olmo2": 4, "afmoe": 4, "mellum": 4, "smallthinker": 4, "modern-bert": 3, "plamo3": 8, "gemma4": 1, "mimo2": 1, "step35": 1}
+"""Sliding windows: the period when the file has no pattern key; layer i is full when i mod n = n - 1. 1 is all full."""
+FULL_FIRST = frozenset(("cohere2moe", "smallthinker", "modern-bert"))
+"""Here layer i is full when i mod n = 0."""
+DEFAULT_WINDOWS = {"gemma2": 4096, "llama4": 8192}
+RECURRENT = {"mamba": "mamba1", "mamba2": "mamba2", "rwkv6": "rwkv", "rwkv6qwen2": "rwkv", "rwkv7": "rwkv", "arwkv7": "rwkv"}
+"""State in every layer and no cache."""
+HYBRID = {"jamba": "mamba1", "plamo2": "mamba2", "granitehybrid": "mamba2", "falcon-h1": "mamba2", "nemotron_h": "mamba2", "nemotron_h_moe": "mamba2",
+          "lfm2": "conv", "lfm2moe": "conv", "qwen3next": "delta", "qwen35": "delta", "qwen35moe": "delta", "kimi-linear": "kda"}
+"""State in some layers, cache in the others (falcon-h1: both in each)."""
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One layer's cache and state: `kv_heads` 0 is no cache; `key` and `value` are head sizes in elements."""
+
+    kv_heads: int
+    key: int
+    value: int
+    window: bool = False
+    recurrent: bool = False
+
+
+@dataclass(frozen=True)
+class Shape:
+    """A model as the memory formulas need it. Sizes in elements, `state_bytes` for one layer and one slot.
+
+    `block` names the recurrent block: mamba1, mamba2, delta, kda, rwkv, conv or None. `window` is in tokens.
+    `mla` caches one latent row a token and no values. `cached` is False for encoders.
+    """
+
+    architecture: str
+    known: bool
+    cached: bool
+    embedding: int
+    vocabulary: int
+    heads: int
+    layers: tuple[Layer, ...]
+    window: int
+    mla: bool
+    block: str | None
+    state_bytes: int
+    notes: tuple[str, ...]
+
+
+def shape_of(header: Header) -> Shape:
+    """Raises `FleetError` when the header lacks the number of layers or the width."""
+    name, notes = header.architecture, []
+    for key in ("block_count", "embedding_length"):
+        if not header.get(key):
+            raise FleetError("The model cannot be planned without its shape", f"architecture {name}", f"no {key}",
+                             "Check that the file is a language model and not a projector or an adapter.")
+    known = name in DENSE or name in WINDOWED or name in ENCODERS or name in RECURRENT or name in HYBRID
+    if not known:
+        notes.append(f"The architecture {name} is not known here: every layer is planned with full attention, compute with a margin.")
+    if not header.complete:
+        notes.append("Only the start of the header was read: keys behind the vocabulary are not in this plan.")
+    block = RECURRENT.get(name) or HYBRID.get(name) or (None if known else _guess_block(header))
+    window = _window(header)
+    return Shape(
+        architecture=name, known=known, cached=name not in ENCODERS, embedding=header.get("embedding_length"), vocabulary=header.vocab_size,
+        heads=largest(header.get("attention.head_count")), layers=_layers(header, window, known), window=window,
+        mla=known and bool(header.get("attention.key_length_mla")), block=block, state_bytes=_state_bytes(header, block), notes=tuple(notes))
+
+
+def largest(value: Any) -> int:
+    """The largest of a number or a per-layer list, 0 when absent."""
+    return max(value, default=0) if isinstance(value, list) else (value or 0)
+
+
+def at_layer(value: Any, index: int) -> int:
+    """A number, or a per-layer list's entry (its last one for layers beyond it)."""
+    if isinstance(value, list):
+        return value[min(index, len(value) - 1)] if value else 0
+    return value or 0
+
+
+def _window(header: Header) -> int:
+    """Tokens of the window the engine uses, 0 for none: a window key alone means nothing for most architectures."""
+    name = header.architecture
+    if name not in WINDOWED:
+        return 0
+    if name == "exaone4" and header.get("block_count") < 64:  # the small one is all full
+        return 0
+    return largest(header.get("attention.sliding_window")) or DEFAULT_WINDOWS.get(name, 0)
+
+
+def _slides(header: Header, index: int) -> bool:
+    """Whether a layer of a windowed architecture slides."""
+    pattern = header.get("attention.sliding_window_pattern")
+    if isinstance(pattern, list):
+        return bool(at_layer(pattern, index))
+    period = WINDOWED[header.architecture] if pattern is None or isinstance(pattern, bool) else pattern
+    if period == 0:
+        return True
+    return index % period != 0 if header.architecture in FULL_FIRST else index % period < period - 1
+
+
+def _layers(header: Header, window: int, known: bool) -> tuple[Layer, ...]:
+    """Each layer of the main model; layers that only predict further tokens are not in its cache."""
+    count = header.get("block_count")
+    if known:
+        count = max(1, count - (header.get("nextn_predict_layers") or 0))
+    shared = _layers_without_own_cache(header) if known else 0
+    return tuple(_layer(header, index, bool(window) and _slides(header, index), index >= count - shared) for index in range(count))
+
+
+def _layers_without_own_cache(header: Header) -> int:
+    """The last layers of gemma3n and gemma4 use the cache of an earlier one."""
+    shared = header.get("attention.shared_kv_layers")
+    if shared is None and header.architecture == "gemma3n":
+        return max(0, header.get("block_count") - 20)
+    return shared or 0
+
+
+def _layer(header: Header, index: int, slides: bool, shares: bool) -> Layer:
+    name, heads = header.architecture, at_layer(header.get("attention.head_count"), index)
+    stored = header.get("attention.head_count_kv")
+    kv_heads = heads if stored is None else at_layer(stored, index)
+    recurrent = _is_recurrent(header, index, kv_heads)
+    if name in ENCODERS or name in RECURRENT or shares or (recurrent and name != "falcon-h1"):
+        kv_heads = 0
+    if name in HYBRID and header.get("attention.key_length_mla") and kv_heads:
+        kv_heads = 1
+    default = header.get("embedding_length") // heads if heads else 0
+    key, value = header.get("attention.key_length") or default, header.get("attention.value_length") or default
+    if slides:
+        key, value = header.get("attention.key_length_swa") or key, header.get("attention.value_length_swa") or value
+    return Layer(kv_heads, key, value, slides, recurrent)
+
+
+def _is_recurrent(header: Header, index: int, kv_heads: int) -> bool:
+    name = header.architecture
+    if name in RECURRENT or name == "falcon-h1":
+        return True
+    if name not in HYBRID:
+        return bool(header.get("ssm.inner_size"))  # unknown: state in every layer, besides its cache
+    if HYBRID[name] == "delta":
+        listed = header.get("recurrent_layers")
+        if isinstance(listed, list):
+            return bool(at_layer(listed, index))
+        return (index + 1) % (header.get("full_attention_interval") or 4) != 0
+    if name.startswith("nemotron_h"):
+        return kv_heads == 0 and at_layer(header.get("feed_forward_length"), index) == 0
+    return kv_heads == 0
+
+
+def _guess_block(header: Header) -> str | None:
+    return "mamba2" if header.get("ssm.inner_size") else None
+
+
+def _state_bytes(header: Header, block: str | None) -> int:
+    """F32 state of one recurrent layer and one slot (llama_hparams::n_embd_r and n_embd_s)."""
+    width = header.get("embedding_length")
+    if block is None:
+        return 0
+    if block == "conv":
+        return 4 * width * max(0, (header.get("shortconv.l_cache") or 1) - 1)
+    if block == "rwkv":
+        return 4 * width * ((header.get("token_shift_count") or 2) + (header.get("wkv.head_size") or 64))
+    kernel = max(0, (header.get("ssm.conv_kernel") or 4) - 1)
+    if block == "kda":
+        head = header.get("kda.head_dim") or 128
+        inner = largest(header.get("attention.head_count")) * head
+        return 4 * (3 * kernel * inner + head * inner)
+    inner, state, groups = header.get("ssm.inner_size") or 2 * width, header.get("ssm.state_size") or 16, header.get("ssm.group_count") or 0
+    return 4 * (kernel * (inner + 2 * groups * state) + state * inner)

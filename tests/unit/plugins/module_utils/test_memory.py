@@ -1,0 +1,263 @@
+"""Memory against what llama.cpp's own buffer lines said, in MiB."""
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from ansible_collections.localai.fleet.plugins.module_utils import _memory
+from ansible_collections.localai.fleet.plugins.module_utils._errors import FleetError
+from ansible_collections.localai.fleet.plugins.module_utils._gguf import Header, TensorGroup
+from ansible_collections.localai.fleet.plugins.module_utils._shape import shape_of
+
+MIB = 1 << 20
+X86 = ("sse42", "avx", "avx2")
+ARM = ("neon", "dotprod", "i8mm")
+
+
+def model(architecture: str, layers: int, embedding: int, feed_forward: Any = None, heads: Any = None, kv: Any = None, size: int | None = None,
+          vocabulary: int = 0, tensors: Any = None, tokenizer: str = "gpt2", file_size: int | None = None, **more: Any) -> Header:
+    """A header from its numbers; `more` are further keys, `__` stands for a dot."""
+    keys = {"block_count": layers, "embedding_length": embedding, "feed_forward_length": feed_forward, "attention.head_count": heads,
+            "attention.head_count_kv": kv, "attention.key_length": size, "attention.value_length": size}
+    keys.update({name.replace("__", "."): item for name, item in more.items()})
+    return Header(version=3, architecture=architecture, parameters={name: item for name, item in keys.items() if item is not None},
+                  vocab_size=vocabulary, tokenizer_model=tokenizer, tensors=tensors, file_size=file_size)
+
+
+GEMMA_270M = model("gemma3", 18, 640, 2048, 4, 1, 256, 262_144, attention__sliding_window=512, tokenizer="llama")
+GEMMA_1B = model("gemma3", 26, 1152, 6912, 4, 1, 256, 262_144, attention__sliding_window=512, tokenizer="llama")
+GEMMA_4B = model("gemma3", 34, 2560, 10_240, 8, 4, 256, 262_144, attention__sliding_window=1024, tokenizer="llama")
+LLAMA_1B = model("llama", 16, 2048, 8192, 32, 8, 64, 128_256)
+LLAMA_8B = model("llama", 32, 4096, 14_336, 32, 8, 128, 128_256)
+PHI_2 = model("phi2", 32, 2560, 10_240, 32, 32, 80, 51_200)
+QWEN_06B = model("qwen3", 28, 1024, 3072, 16, 8, 128, 151_936)
+QWEN_4B = model("qwen3", 36, 2560, 9728, 32, 8, 128, 151_936)
+QWEN_8B = model("qwen3", 36, 4096, 12_288, 32, 8, 128, 151_936)
+QWEN_30B = model("qwen3moe", 48, 2048, 6144, 32, 4, 128, 151_936, expert_count=128, expert_used_count=8, expert_feed_forward_length=768)
+GPT_OSS = model("gpt-oss", 24, 2880, 2880, 64, 8, 64, 201_088, expert_count=32, expert_used_count=4, expert_feed_forward_length=2880,
+                attention__sliding_window=128)
+DEEPSEEK_LITE = model("deepseek2", 27, 2048, 10_944, 16, 1, 576, 102_400, expert_count=64, expert_used_count=6, expert_feed_forward_length=1408,
+                      leading_dense_block_count=1, attention__kv_lora_rank=512, attention__key_length_mla=192, attention__value_length_mla=128,
+                      rope__dimension_count=64)
+OLMOE = model("olmoe", 16, 2048, 1024, 16, 16, 128, 50_304, expert_count=64, expert_used_count=8)
+MAMBA = model("mamba", 24, 1024, 0, 0, 0, None, 50_280, ssm__conv_kernel=4, ssm__inner_size=2048, ssm__state_size=16, ssm__time_step_rank=64)
+QWEN35 = model("qwen35", 24, 1024, 3584, 8, 2, 256, 248_320, ssm__conv_kernel=4, ssm__inner_size=2048, ssm__state_size=128, ssm__group_count=16,
+               ssm__time_step_rank=16, full_attention_interval=4)
+BERT = model("bert", 12, 384, 1536, 12, None, None, 30_522, tokenizer="bert", attention__causal=False)
+
+
+def mib(value: float) -> float:
+    return value / MIB
+
+
+def run(header: Header, context: int = 4096, slots: int = 1, **more: Any) -> _memory.Memory:
+    return _memory.estimate(header, _memory.Settings(context=context, slots=slots, isa=X86, **more))
+
+
+@pytest.mark.parametrize("header, context, slots, more, full, window, compute, output", [
+    (GEMMA_270M, 4096, 1, {}, 12, 15, 23.28, 1.0),
+    (GEMMA_270M, 4096, 1, {"ubatch": 128}, 12, 11.25, 5.76, 1.0),
+    (GEMMA_270M, 4096, 4, {}, 12, 37.5, 24.8, 4.0),
+    (GEMMA_270M, 4096, 4, {"unified": False}, 12, 60, 20.3, 4.0),
+    (GEMMA_270M, 32_768, 1, {}, 96, 15, 51.28, 1.0),
+    (GEMMA_270M, 32_768, 1, {"swa_full": True}, 96, 480, 82.28, 1.0),
+    (GEMMA_270M, 32_768, 1, {"type_k": "q8_0", "type_v": "q8_0"}, 51, 7.97, 51.8, 1.0),
+    (LLAMA_1B, 8192, 1, {}, 256, 0, 76.02, 0.49),
+    (PHI_2, 2048, 1, {}, 640, 0, 47.02, 0.20),
+    (QWEN_8B, 8192, 1, {}, 1152, 0, 120.02, 0.58),
+    (QWEN_30B, 8192, 1, {}, 768, 0, 100.0, 0.58),
+    (GPT_OSS, 8192, 1, {}, 192, 18, 104.4, 0.77),
+    (GPT_OSS, 8192, 4, {}, 192, 24, 104.7, 3.07),
+    (GPT_OSS, 8192, 4, {"unified": False}, 192, 72, 98.4, 3.07),
+    (GEMMA_4B, 8192, 1, {}, 160, 174, 94.53, 1.0),
+    (GEMMA_4B, 8192, 4, {}, 160, 522, 97.5, 4.0),
+    (GEMMA_4B, 8192, 4, {"unified": False}, 160, 696, 88.5, 4.0),
+    (DEEPSEEK_LITE, 8192, 1, {}, 243, 0, 92.14, 0.39),
+    (QWEN_06B, 8192, 1, {}, 896, 0, 36.02, 0.58),
+    (QWEN_4B, 8192, 1, {}, 1152, 0, 90.02, 0.58),
+    (LLAMA_8B, 16_384, 1, {}, 2048, 0, 140.02, 0.49),
+    (GEMMA_1B, 16_384, 1, {}, 64, 22, 68.78, 1.0),
+    (GEMMA_1B, 16_384, 4, {}, 64, 55, 70.3, 4.0),
+    (OLMOE, 4096, 1, {}, 512, 0, 72.02, 0.19),
+    (model("qwen3", 40, 5120, 17_408, 40, 8, 128), 8192, 1, {}, 1280, 0, 160.02, 0),
+    (model("llama", 80, 8192, 28_672, 64, 8, 128), 8192, 1, {}, 2560, 0, 256.02, 0),
+    (QWEN_06B, 8192, 2, {"ubatch": 256}, 896, 0, 18.0, 1.16),
+    (QWEN_06B, 8192, 2, {"ubatch": 256, "unified": False}, 896, 0, 16.0, 1.16),
+    (LLAMA_8B, 16_384, 2, {"ubatch": 256, "unified": False}, 2048, 0, 66.0, 0.98),
+    (model("qwen2moe", 24, 2048, 5632, 16, 16, 128, expert_used_count=4, expert_feed_forward_length=1408), 8192, 1, {}, 1536, 0, 61.02, 0),
+    (model("llama", 32, 4096, 6144, 32, 8, 128, expert_used_count=2), 8192, 1, {}, 1024, 0, 120.02, 0),
+])
+def test_worked_examples(header: Header, context: int, slots: int, more: dict[str, Any], full: float, window: float, compute: float, output: float) -> None:
+    found = run(header, context, slots, **more)
+    assert mib(found.kv_full) == full and mib(found.kv_window) == pytest.approx(window, abs=0.005)
+    assert mib(found.output) == pytest.approx(output, abs=0.01)
+    assert compute - 0.06 <= mib(found.compute) <= compute * 1.01 + 0.05
+
+
+@pytest.mark.parametrize("expert, used, width, measured", [(512, 8, 1536, 71.0), (512, 10, 2048, 98.0), (1280, 6, 3072, 119.0)])
+def test_narrow_experts_are_bounded_from_above(expert: int, used: int, width: int, measured: float) -> None:
+    header = model("qwen3moe", 4, width, 9999, 16, 4, 128, expert_used_count=used, expert_feed_forward_length=expert)
+    assert measured <= mib(run(header, 8192).compute) <= measured * 1.2
+
+
+@pytest.mark.parametrize("header, context, measured", [
+    (LLAMA_1B, 8192, 554), (QWEN_8B, 8192, 580), (QWEN_30B, 8192, 566), (PHI_2, 2048, 167), (DEEPSEEK_LITE, 8192, 332), (GPT_OSS, 8192, 1090), (GEMMA_4B, 8192, 184)])
+def test_without_flash_attention_never_below_what_was_measured(header: Header, context: int, measured: float) -> None:
+    found = mib(run(header, context, flash_attention=False).compute)
+    assert measured * 0.997 <= found <= measured * 1.12 + 8
+
+
+@pytest.mark.parametrize("slots, state", [(1, 3.5625), (4, 14.25)])
+def test_recurrent_models_have_state_and_no_cache(slots: int, state: float) -> None:
+    found = run(MAMBA, 8192, slots)
+    assert (mib(found.state), found.kv_full, found.kv_window) == (state, 0, 0)
+    assert found.state == run(MAMBA, 32_768, slots).state
+
+
+def test_a_hybrid_has_cache_on_its_attention_layers_only() -> None:
+    shape = shape_of(QWEN35)
+    assert [index for index, layer in enumerate(shape.layers) if layer.kv_heads] == [3, 7, 11, 15, 19, 23]
+    found = run(QWEN35, 8192)
+    assert found.kv_full == 6 * 8192 * 2 * 512 * 2
+    assert mib(_memory.checkpoint_bytes(QWEN35, _memory.Settings(context=8192))) == pytest.approx(19.27, abs=0.01)
+
+
+@pytest.mark.parametrize("architecture, heads, feed_forward, more, state_layers, cache_layers", [
+    ("jamba", [0, 0, 8, 0], 4096, {"ssm__inner_size": 1024}, 3, 1),
+    ("granitehybrid", [0, 8, 0, 8], 4096, {"ssm__inner_size": 1024, "ssm__group_count": 1}, 2, 2),
+    ("falcon-h1", 2, 4096, {"ssm__inner_size": 1024}, 4, 4),
+    ("nemotron_h", [0, 0, 8, 0], [0, 4096, 0, 0], {"ssm__inner_size": 1024}, 2, 1),
+    ("lfm2", [0, 8, 0, 8], 4096, {"shortconv__l_cache": 3}, 2, 2),
+    ("qwen3next", 2, 4096, {"ssm__inner_size": 1024}, 3, 1),
+    ("kimi-linear", [0, 0, 0, 1], 4096, {"kda__head_dim": 64, "attention__kv_lora_rank": 512, "attention__key_length_mla": 192}, 3, 1),
+    ("rwkv7", None, 4096, {"wkv__head_size": 64}, 4, 0),
+    ("mamba2", None, 0, {"ssm__inner_size": 1024}, 4, 0)])
+def test_layers_of_recurrent_families(architecture: str, heads: Any, feed_forward: Any, more: dict[str, Any], state_layers: int, cache_layers: int) -> None:
+    header = model(architecture, 4, 512, feed_forward, 8, heads, 64, **more)
+    layers = shape_of(header).layers
+    assert sum(layer.recurrent for layer in layers) == state_layers
+    assert sum(bool(layer.kv_heads) for layer in layers) == cache_layers
+    found = run(header)
+    assert found.state > 0 and bool(found.kv_full) == bool(cache_layers) and found.compute > 0
+
+
+def test_lfm2_and_rwkv_state() -> None:
+    assert run(model("lfm2", 2, 512, 2048, 8, [0, 8], 64, shortconv__l_cache=3)).state == 4 * 512 * 2
+    assert run(model("rwkv7", 2, 512, 2048, wkv__head_size=64), slots=3).state == 3 * 2 * 4 * 512 * 66
+
+
+@pytest.mark.parametrize("architecture, more, full_layers", [
+    ("gemma2", {}, [1, 3, 5, 7]), ("gemma3", {"attention__sliding_window": 512}, [5]), ("gpt-oss", {"attention__sliding_window": 128}, [1, 3, 5, 7]),
+    ("cohere2", {"attention__sliding_window": 4096}, [3, 7]), ("smallthinker", {"attention__sliding_window": 4096}, [0, 4]),
+    ("gemma3", {"attention__sliding_window": 512, "attention__sliding_window_pattern": 3}, [2, 5]),
+    ("gemma3", {"attention__sliding_window": 512, "attention__sliding_window_pattern": 0}, []),
+    ("gemma3", {"attention__sliding_window": 512, "attention__sliding_window_pattern": 1}, list(range(8))),
+    ("gemma4", {"attention__sliding_window": 512, "attention__sliding_window_pattern": [True, True, False, True] * 2}, [2, 6]),
+    ("gemma3", {}, list(range(8))), ("exaone4", {"attention__sliding_window": 4096}, list(range(8))),
+    ("phi3", {"attention__sliding_window": 2047}, list(range(8))), ("llama", {"attention__sliding_window": 4096}, list(range(8))),
+    ("new-arch", {"attention__sliding_window": 512, "attention__sliding_window_pattern": 2}, list(range(8)))])
+def test_which_layers_slide(architecture: str, more: dict[str, Any], full_layers: list[int]) -> None:
+    layers = shape_of(model(architecture, 8, 512, 1024, 8, 4, 64, **more)).layers
+    assert [index for index, layer in enumerate(layers) if not layer.window] == full_layers
+
+
+def test_shared_and_predicting_layers_have_no_cache_of_their_own() -> None:
+    shared = model("gemma4", 8, 512, 1024, 8, 4, 64, attention__shared_kv_layers=3, attention__sliding_window=512)
+    assert sum(bool(layer.kv_heads) for layer in shape_of(shared).layers) == 5
+    assert len(shape_of(model("glm4moe", 8, 512, 1024, 8, 4, 64, nextn_predict_layers=1)).layers) == 7
+    assert sum(bool(layer.kv_heads) for layer in shape_of(model("gemma3n", 30, 512, 1024, 8, 4, 64)).layers) == 20
+
+
+def test_window_heads_may_be_smaller() -> None:
+    header = model("gemma4", 2, 512, 1024, 8, [1, 4], 512, attention__sliding_window=512, attention__sliding_window_pattern=[False, True],
+                   attention__key_length_swa=256, attention__value_length_swa=256)
+    found = run(header, 4096)
+    assert found.kv_full == 4096 * 1 * 1024 * 2 and found.kv_window == 1024 * 4 * 512 * 2
+
+
+def test_encoders_have_no_cache_and_no_prompt_cache() -> None:
+    found = run(BERT, 512, prompt_cache=256 * MIB, checkpoints=4, embeddings=True)
+    assert (found.kv_full, found.prompt_cache, found.checkpoints) == (0, 0, 0)
+    assert found.output == 4 * (30_522 + 384) and found.compute >= 4 * 512 * (1536 + 6 * 384)
+
+
+@pytest.mark.parametrize("header, context, slots, count, want", [
+    (GEMMA_270M, 4096, 1, 4, 4 * 15 * 512 * 1024), (GEMMA_270M, 256, 1, 4, 4 * 15 * 256 * 1024), (GEMMA_270M, 4096, 2, 3, 6 * 15 * 512 * 1024),
+    (LLAMA_1B, 4096, 2, 4, 0), (GEMMA_270M, 4096, 1, 0, 0)])
+def test_checkpoints_are_planned_at_their_bound(header: Header, context: int, slots: int, count: int, want: int) -> None:
+    assert run(header, context, slots, checkpoints=count).checkpoints == want
+
+
+@pytest.mark.parametrize("header, want", [(GEMMA_270M, True), (LLAMA_1B, False), (QWEN35, True), (MAMBA, True), (BERT, False), (DEEPSEEK_LITE, False)])
+def test_only_windows_and_state_need_checkpoints(header: Header, want: bool) -> None:
+    assert _memory.needs_checkpoints(header) is want
+
+
+GROUPS = (TensorGroup("Q4_K", "matrix", 32, 9, 1000), TensorGroup("Q4_K", "experts", 8, 9, 200), TensorGroup("Q6_K", "matrix", 8, 1, 30),
+          TensorGroup("Q8_0", "tied", 4, 1, 4), TensorGroup("Q4_K", "matrix", 4, 1, 7_000), TensorGroup("Q4_K", "embedding", 32, 1, 50_000),
+          TensorGroup("Q5_0", "matrix", 32, 1, 600_000), TensorGroup("Q2_K", "matrix", 32, 1, 8_000_000), TensorGroup("IQ4_NL", "matrix", 4, 1, 90_000_000))
+
+
+@pytest.mark.parametrize("isa, want", [
+    (X86, 1_200), ((*X86, "avx512"), 8_001_200), (("sse42", "avx"), 0), (ARM, 90_001_234), (("neon", "dotprod"), 90_001_234), (("neon",), 90_000_000),
+    ((*X86, "avx512", "amx"), 1_060 + 200 + 8_000_000)])
+def test_repacking_is_exact_from_tensor_infos(isa: tuple[str, ...], want: int) -> None:
+    assert _memory.repack_bytes(model("llama", 2, 64, tensors=GROUPS), isa) == (want, True)
+
+
+def test_an_unknown_instruction_set_is_planned_at_the_worst() -> None:
+    assert _memory.repack_bytes(model("llama", 2, 64, tensors=GROUPS), ()) == (90_001_234, False)
+
+
+def test_an_encoder_has_no_output_matrix_to_repack() -> None:
+    assert _memory.repack_bytes(model("bert", 2, 64, tensors=(TensorGroup("Q8_0", "tied", 32, 1, 4),)), ARM) == (0, True)
+
+
+@pytest.mark.parametrize("isa, want", [(X86, 850), (ARM, 1000), (("sse42",), 0), ((), 1000), ((*X86, "amx"), 1060)])
+def test_without_tensor_infos_repacking_is_a_bound_and_says_so(isa: tuple[str, ...], want: int) -> None:
+    header = model("llama", 2, 64, 128, 4, 2, file_size=1000)
+    assert _memory.repack_bytes(header, isa) == (want, False)
+    assert any("Tensor infos" in note for note in _memory.estimate(header, _memory.Settings(isa=isa)).notes)
+
+
+@pytest.mark.parametrize("tokenizer, architecture, want", [
+    ("gpt2", "llama", 16 * MIB + 379 * 1000), ("llama", "llama", 16 * MIB + 205 * 1000), ("bert", "bert", 16 * MIB + 205 * 1000),
+    ("gpt2", "qwen35", 40 * MIB + 379 * 1000), ("gemma4", "gemma4", 16 * MIB + 379 * 1000)])
+def test_base_grows_with_the_vocabulary(tokenizer: str, architecture: str, want: int) -> None:
+    assert run(model(architecture, 4, 64, 128, 4, 2, 16, vocabulary=1000, tokenizer=tokenizer)).base == want
+
+
+def test_anonymous_and_file_backed_are_sums() -> None:
+    header = model("llama", 16, 2048, 8192, 32, 8, 64, 128_256, tensors=(TensorGroup("Q4_K", "matrix", 32, 1, 445 * MIB),), file_size=800 * MIB)
+    found = run(header, 4096, prompt_cache=256 * MIB, projector=5 * MIB)
+    terms = ("kv_full", "kv_window", "state", "compute", "output", "repack", "prompt_cache", "checkpoints", "projector", "base", "weights")
+    assert found.anonymous == sum(getattr(found, term) for term in terms) and found.file_backed == 800 * MIB
+    assert found.prompt_cache == 256 * MIB and found.repack_exact and found.notes == ()
+    read = run(header, 4096, mmap=False)
+    assert (read.weights, read.file_backed) == (355 * MIB, 0) and json.dumps(found.as_dict())
+
+
+def test_an_unknown_architecture_is_over_estimated_and_says_so() -> None:
+    numbers = (16, 2048, 8192, 32, 8, 64, 128_256)
+    known, unknown = run(model("llama", *numbers)), run(model("brand-new", *numbers))
+    assert unknown.anonymous > known.anonymous and unknown.kv_full == known.kv_full
+    assert any("not known" in note for note in unknown.notes)
+
+
+@pytest.mark.parametrize("header, settings, text", [
+    (PHI_2, {"type_k": "q8_0", "type_v": "q8_0"}, "does not fit the model's heads.*head size 80"),
+    (LLAMA_1B, {"type_k": "q9"}, "cache type is not known"),
+    (LLAMA_1B, {"type_v": "q8_0", "flash_attention": False}, "needs flash attention"),
+    (LLAMA_1B, {"slots": 0}, "must be 1 or more"),
+    (model("clip", 0, 0), {}, "cannot be planned without its shape")])
+def test_what_the_engine_would_refuse_is_a_sentence(header: Header, settings: dict[str, Any], text: str) -> None:
+    with pytest.raises(FleetError, match=text):
+        _memory.estimate(header, _memory.Settings(**settings))
+
+
+@pytest.mark.parametrize("header", [GEMMA_270M, LLAMA_1B, QWEN35, MAMBA, DEEPSEEK_LITE, QWEN_30B])
+@pytest.mark.parametrize("change", [{"context": 8192}, {"slots": 3}, {"prompt_cache": MIB}, {"flash_attention": False}])
+def test_more_is_never_less(header: Header, change: dict[str, Any]) -> None:
+    small = _memory.estimate(header, _memory.Settings(isa=X86))
+    assert _memory.estimate(header, _memory.Settings(isa=X86, **change)).anonymous >= small.anonymous
