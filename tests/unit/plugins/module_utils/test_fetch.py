@@ -1,0 +1,327 @@
+"""Downloads against the lab's hub, one fault at a time: what arrives, what is kept, what is said."""
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Iterator
+
+import pytest
+
+from ansible_collections.localai.fleet.plugins.module_utils import _fetch
+from ansible_collections.localai.fleet.plugins.module_utils._errors import FleetError
+from ansible_collections.localai.fleet.plugins.module_utils._fetch import Blob, Clock, Progress
+
+from tests.lab import hub
+
+BODY = hashlib.sha256(b"seed").digest() * 100_000
+SIZE = len(BODY)
+SHA256 = hashlib.sha256(BODY).hexdigest()
+REPO, FILE = "acme/Tiny-GGUF", "tiny-Q4_K_M.gguf"
+HALF = SIZE // 2
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    folder = tmp_path / "hub" / REPO
+    folder.mkdir(parents=True)
+    (folder / FILE).write_bytes(BODY)
+    return tmp_path / "hub"
+
+
+@pytest.fixture
+def server(root: Path) -> Iterator[hub.HubServer]:
+    with hub.running(root) as running:
+        yield running
+
+
+class Run:
+    """One blob and what happens to it: waits are recorded instead of waited for."""
+
+    def __init__(self, url: str, store: Path) -> None:
+        self.blob = Blob(url, store / f"{SHA256}.gguf", SHA256, SIZE, "tiny")
+        self.waits: list[float] = []
+        self.seen: list[Progress] = []
+
+    def __call__(self, **options: Any) -> _fetch.Fetched:
+        options.setdefault("reserve_bytes", 0)
+        options.setdefault("timeout", 5.0)
+        options.setdefault("progress", self.seen.append)
+        return _fetch.fetch(self.blob, clock=Clock(sleep=self.waits.append), **options)
+
+    def error(self, **options: Any) -> str:
+        with pytest.raises(FleetError) as error:
+            self(**options)
+        assert not self.blob.target.exists()
+        return str(error.value)
+
+    def part(self, content: bytes, etag: str = "", host: str = "") -> None:
+        self.blob.folder.mkdir(parents=True, exist_ok=True)
+        self.blob.part.write_bytes(content)
+        if etag:
+            self.blob.origin.write_text(json.dumps({"etag": etag, "host": host}))
+
+    def left(self) -> list[str]:
+        return sorted(p.name.replace(SHA256, "S") for p in self.blob.folder.iterdir())
+
+
+@pytest.fixture
+def run(server: hub.HubServer, tmp_path: Path) -> Run:
+    return Run(f"{server.url}/{REPO}/resolve/main/{FILE}", tmp_path / "store" / "gguf")
+
+
+def bodies(server: hub.HubServer) -> list[tuple[int, int]]:
+    """Status and bytes of each answer that a link led to."""
+    return [(e.status, e.bytes) for e in server.log.entries if e.path.startswith("/__cdn__")]
+
+
+def test_fresh(server: hub.HubServer, run: Run) -> None:
+    done = run()
+    assert done == _fetch.Fetched(run.blob.target, SIZE, 0, 0)
+    assert run.blob.target.read_bytes() == BODY
+    assert run.blob.target.stat().st_mode & 0o777 == 0o644
+    assert run.blob.folder.stat().st_mode & 0o777 == 0o700
+    assert run.left() == []
+    assert [p.phase for p in run.seen][::len(run.seen) - 1] == ["connecting", "verifying"]
+    assert run.seen[-1].bytes == run.seen[-1].total == SIZE
+
+
+def test_present_blobs_are_trusted_by_name_and_size(server: hub.HubServer, run: Run) -> None:
+    run.blob.target.parent.mkdir(parents=True)
+    run.blob.target.write_bytes(b"x" * SIZE)
+    assert run().bytes_fetched == 0
+    assert server.log.entries == []
+
+
+def test_wrong_size_is_replaced(run: Run) -> None:
+    run.blob.target.parent.mkdir(parents=True)
+    run.blob.target.write_bytes(b"x")
+    assert run().bytes_fetched == SIZE
+    assert run.blob.target.read_bytes() == BODY
+
+
+def test_resume_asks_for_the_rest_only(server: hub.HubServer, run: Run) -> None:
+    run.part(BODY[:HALF], f'"{SHA256}"', server.url.partition("//")[2])
+    assert run() == _fetch.Fetched(run.blob.target, SIZE - HALF, HALF, 0)
+    assert bodies(server) == [(206, SIZE - HALF)]
+    assert [p.phase for p in run.seen][0] == "checking"
+
+
+def test_a_whole_part_needs_no_request(server: hub.HubServer, run: Run) -> None:
+    run.part(BODY)
+    assert run() == _fetch.Fetched(run.blob.target, 0, SIZE, 0)
+    assert server.log.entries == []
+
+
+@pytest.mark.parametrize("part", [b"\0" * HALF, BODY + b"more", b"\0" * SIZE], ids=["damaged", "too long", "whole but damaged"])
+def test_a_damaged_part_gets_one_new_chance(run: Run, part: bytes) -> None:
+    run.part(part)
+    assert run().path.read_bytes() == BODY
+    assert run.left() == []
+
+
+def test_a_changed_file_starts_anew(server: hub.HubServer, run: Run) -> None:
+    run.part(BODY[:HALF], '"another"', server.url.partition("//")[2])
+    done = run()
+    assert (done.bytes_fetched, done.resumed_from) == (SIZE, 0)
+    assert bodies(server) == [(200, SIZE)]
+
+
+def test_the_tag_of_another_host_does_not_guard(server: hub.HubServer, run: Run) -> None:
+    run.part(BODY[:HALF], '"another"', "cdn.example.com")
+    assert run().resumed_from == HALF
+
+
+@pytest.mark.parametrize(
+    ("switch", "part", "fetched", "retries", "waits"),
+    [
+        ({"rate_limit": {"times": 2, "retry_after": 9}}, 0, SIZE, 2, [9.0, 9.0]),
+        ({"rate_limit": {"times": 1, "retry_after": 4, "header": "RateLimit"}}, 0, SIZE, 1, [4.0]),
+        ({"error_500": 1}, 0, SIZE, 1, None),
+        ({"error_503": {"times": 1, "retry_after": 2}}, HALF, SIZE - HALF, 1, [2.0]),
+        ({"truncate": 1}, 0, SIZE, 1, None),
+        ({"truncate": 3}, HALF, SIZE - HALF, 3, None),
+        ({"forbidden_resume": 2}, HALF, SIZE - HALF, 2, None),
+        ({"forbidden_resume": True}, HALF, SIZE, 3, None),
+        ({"ignore_range": True}, HALF, SIZE, 0, []),
+        ({"no_content_range": True}, HALF, SIZE - HALF, 0, []),
+        ({"unsatisfiable": True}, HALF, SIZE, 1, [0.0]),
+        ({"no_etag": True}, HALF, SIZE - HALF, 0, []),
+        ({"redirect_host": True}, HALF, SIZE - HALF, 0, []),
+    ],
+)
+def test_faults_that_pass(
+    server: hub.HubServer, run: Run, switch: dict[str, Any], part: int, fetched: int, retries: int, waits: list[float] | None,
+) -> None:
+    server.switches.set(switch)
+    run.part(BODY[:part])
+    done = run()
+    assert (done.bytes_fetched, done.retries) == (fetched, retries)
+    assert done.path.read_bytes() == BODY
+    assert run.left() == []
+    assert waits is None or run.waits == waits
+
+
+def test_waits_grow(server: hub.HubServer, run: Run) -> None:
+    server.switches.set({"error_503": 5})
+    run()
+    assert [round(wait / 2**n) for n, wait in enumerate(run.waits)] == [1, 1, 1, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("switch", "sentence", "kept"),
+    [
+        ({"error_500": True}, "did not get on after 7 attempts", HALF),
+        ({"truncate": {"after": 0}}, "got the connection closed early", HALF),
+        ({"ignore_range": True, "truncate": True}, "did not get on after 7 attempts", HALF),
+        ({"wrong_bytes": True}, f"{SHA256} was expected", None),
+        ({"redirect_loop": True}, "redirects in a circle", HALF),
+        ({"gated": True}, "401 Access to model acme/Tiny-GGUF is restricted", HALF),
+        ({"redirect_host": {"to": "http://169.254.169.254"}}, "redirects to an address of this host's own link", HALF),
+        ({"redirect_host": {"to": "ftp://elsewhere"}}, "redirects out of a protected connection", HALF),
+    ],
+)
+def test_faults_that_stay(server: hub.HubServer, run: Run, switch: dict[str, Any], sentence: str, kept: int | None) -> None:
+    server.switches.set(switch)
+    run.part(BODY[:HALF])
+    assert sentence in run.error()
+    size = run.blob.part.stat().st_size if run.blob.part.exists() else None
+    assert size == kept
+    assert not run.blob.lock.exists()
+
+
+def test_another_size_at_the_source(run: Run) -> None:
+    run.blob = replace(run.blob, size=SIZE + 1)
+    assert "tiny has another size at its source" in run.error()
+    assert f"{SIZE} bytes, {SIZE + 1} were expected" in run.error()
+
+
+def test_not_found(run: Run) -> None:
+    run.blob = replace(run.blob, url=run.blob.url.replace(FILE, "absent.gguf"))
+    assert "404 absent.gguf does not exist" in run.error()
+
+
+def test_nobody_answers(run: Run) -> None:
+    run.blob = replace(run.blob, url="http://127.0.0.1:9/x")
+    assert "127.0.0.1:9 cannot be reached: Connection refused" in run.error(retries=1)
+
+
+def test_the_token_stays_with_its_host(server: hub.HubServer, run: Run) -> None:
+    server.switches.set({"gated": True, "redirect_host": True})
+    run(headers={"Authorization": "Bearer hf_secret"})
+    assert [(e.path.startswith("/__cdn__"), e.authorization) for e in server.log.entries] == [(False, True), (True, False)]
+
+
+def test_no_space(run: Run) -> None:
+    sentence = run.error(reserve_bytes=1 << 60)
+    assert "not enough disk space for tiny" in sentence
+    assert f"{SIZE} needed" in sentence and "Free " in sentence
+
+
+def test_no_space_counts_what_is_there(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = os.statvfs
+
+    def tight(path: Any) -> Any:
+        stat = real(path)
+        return os.statvfs_result([*stat[:1], 1, stat[2], stat[3], SIZE - HALF, *stat[5:]])
+
+    monkeypatch.setattr(os, "statvfs", tight)
+    assert "not enough disk space" in run.error()
+    run.part(BODY[:HALF])
+    assert run().resumed_from == HALF
+
+
+def test_a_disk_that_fills_up_keeps_the_part(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_handle: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    assert "could not be written" in run.error()
+    assert run.blob.part.exists()
+
+
+def test_a_store_that_cannot_be_made(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "store").write_text("a file")
+    assert "The model store cannot be made" in run.error()
+
+
+def test_waits_for_the_run_that_holds_the_lock(server: hub.HubServer, run: Run) -> None:
+    run.part(b"")
+    handle = os.open(run.blob.lock, os.O_RDWR | os.O_CREAT)
+    fcntl.flock(handle, fcntl.LOCK_EX)
+
+    def other_finishes(_seconds: float) -> None:
+        run.blob.target.write_bytes(BODY)
+        run.blob.lock.unlink()
+        os.close(handle)
+
+    done = _fetch.fetch(run.blob, reserve_bytes=0, clock=Clock(sleep=other_finishes))
+    assert (done.bytes_fetched, done.resumed_from) == (0, SIZE)
+    assert server.log.entries == []
+
+
+def test_discard(run: Run) -> None:
+    run()
+    run.part(BODY[:10])
+    _fetch.discard(run.blob)
+    assert run.left() == [] and not run.blob.target.exists()
+
+
+def test_discard_refuses_while_another_run_fetches(run: Run) -> None:
+    run.part(b"x")
+    handle = os.open(run.blob.lock, os.O_RDWR | os.O_CREAT)
+    fcntl.flock(handle, fcntl.LOCK_EX)
+    with pytest.raises(FleetError, match="tiny is being fetched by another run"):
+        _fetch.discard(run.blob)
+    os.close(handle)
+    assert run.blob.part.exists()
+
+
+def test_progress_is_written_by_rename_and_not_too_often(tmp_path: Path) -> None:
+    now = [100.0]
+    path = tmp_path / "p.json"
+    write = _fetch.ProgressFile(path, every=0.5, clock=Clock(now=lambda: now[0]))
+    told = []
+    for at, phase in [(100.0, "fetching"), (100.2, "fetching"), (100.3, "retrying"), (100.9, "retrying")]:
+        now[0] = at
+        path.unlink(missing_ok=True)
+        write(Progress(phase, "tiny", 5, 10, 2.0, 2.5))
+        told.append(path.exists())
+    assert told == [True, False, True, True]
+    assert json.loads(path.read_text()) == {
+        "phase": "retrying", "name": "tiny", "bytes": 5, "total": 10, "rate": 2.0, "eta": 2.5, "message": "", "pid": os.getpid(),
+    }
+    assert [p.name for p in tmp_path.iterdir()] == ["p.json"]
+
+
+def test_rate_and_what_is_left(server: hub.HubServer, tmp_path: Path, run: Run) -> None:
+    ticks = iter(range(100_000))
+    _fetch.fetch(run.blob, reserve_bytes=0, progress=run.seen.append, clock=Clock(now=lambda: float(next(ticks))))
+    some = next(p for p in run.seen if p.phase == "fetching" and p.bytes < SIZE)
+    assert some.rate > 0 and some.eta == pytest.approx((SIZE - some.bytes) / some.rate)
+
+
+def test_tls_by_a_private_authority(root: Path, tmp_path: Path, tls_files: tuple[Path, Path]) -> None:
+    cert, key = tls_files
+    with hub.running(root, cert=cert, key=key) as server:
+        run = Run(f"{server.url}/{REPO}/resolve/main/{FILE}", tmp_path / "store")
+        assert "certificate of the source is not trusted" in run.error()
+        assert run(ca_path=str(cert)).bytes_fetched == SIZE
+
+
+def test_https_is_not_left(root: Path, tmp_path: Path, tls_files: tuple[Path, Path]) -> None:
+    cert, key = tls_files
+    with hub.running(root, cert=cert, key=key) as server:
+        server.switches.set({"redirect_host": {"to": "http://127.0.0.1:9"}})
+        run = Run(f"{server.url}/{REPO}/resolve/main/{FILE}", tmp_path / "store")
+        assert "redirects out of a protected connection" in run.error(ca_path=str(cert))
+
+
+def test_a_file_of_the_host(run: Run, root: Path) -> None:
+    run.blob = replace(run.blob, url=(root / REPO / FILE).as_uri())
+    run.part(BODY[:HALF])
+    assert run() == _fetch.Fetched(run.blob.target, SIZE - HALF, HALF, 0)
+    assert run.blob.target.read_bytes() == BODY
