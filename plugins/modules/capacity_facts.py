@@ -1,0 +1,104 @@
+#!/usr/bin/python
+# Copyright (c) 2026 localai.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a host can give, as a fact."""
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: capacity_facts
+short_description: Read what a host can give to inference
+version_added: 0.1.0
+description:
+  - Reads cores, CPU quota, NUMA nodes, instruction sets, memory and disk of a host from C(/proc), C(/sys) and its control groups
+    of version 1 and 2, and returns them as the fact C(localai_capacity).
+  - What no file tells is V(null). Nothing is guessed, nothing is changed, and one call takes less than 100 ms.
+  - Memory that the collection's own containers use is counted as available, because a new plan may use it again.
+extends_documentation_fragment:
+  - localai.fleet.attributes
+attributes:
+  facts:
+    description: Returns an C(ansible_facts) dictionary that updates existing host facts.
+    support: full
+options:
+  store:
+    description: The collection's directory on the host. Its free space and its list of own containers are read.
+    type: path
+    default: /opt/localai
+  root:
+    description: Read the files of the host below this directory. Nothing outside it is read.
+    type: path
+    default: /
+author:
+  - localai.fleet contributors (@localai-fleet)
+"""
+
+EXAMPLES = r"""
+- name: Read what the servers can give
+  localai.fleet.capacity_facts:
+
+- name: Show the cores that a model may use
+  ansible.builtin.debug:
+    var: ansible_facts.localai_capacity.usable_cores
+"""
+
+RETURN = r"""
+ansible_facts:
+  description: The capacity of the host as a fact.
+  returned: success
+  type: dict
+  contains:
+    localai_capacity:
+      description: Cores are physical cores, sizes are bytes, V(null) is unknown or unlimited.
+      type: dict
+      returned: success
+      contains:
+        schema: {description: Version of these fields., type: int, returned: success, sample: 1}
+        arch: {description: Machine type., type: str, returned: success, sample: x86_64}
+        isa: {description: Instruction sets that every CPU has., type: list, elements: str, returned: success, sample: [avx, avx2]}
+        cpu_model: {description: Name of the CPU., type: str, returned: success}
+        logical_cpus_online: {description: Logical CPUs of the host., type: int, returned: success, sample: 16}
+        allowed_cpus: {description: Logical CPUs that this host may use., type: list, elements: int, returned: success}
+        physical_cores_allowed: {description: Cores of the allowed CPUs., type: int, returned: success, sample: 8}
+        performance_cores_allowed: {description: Fast cores among them; all when none is., type: int, returned: success, sample: 8}
+        usable_cores: {description: Fast cores within the quota., type: int, returned: success, sample: 7}
+        smt: {description: Whether cores of the host have several logical CPUs., type: bool, returned: success}
+        sockets: {description: Sockets of the host., type: int, returned: success, sample: 1}
+        numa_nodes: {description: "Memory nodes, each with C(id), C(cpus) and C(memory_bytes).", type: list, elements: dict, returned: success}
+        quota_cores: {description: Smallest CPU quota of the control groups in cores., type: float, returned: success, sample: 7.5}
+        memory_total_bytes: {description: Memory of the host., type: int, returned: success}
+        memory_limit_bytes: {description: Smallest memory limit of the control groups., type: int, returned: success}
+        memory_available_bytes: {description: Memory that is free for models now., type: int, returned: success}
+        memory_used_by_deployment_bytes: {description: Memory of our own containers; already part of the available., type: int, returned: success}
+        hugepages_reserved_bytes: {description: Reserved huge pages; no part of the available memory., type: int, returned: success}
+        swap_total_bytes: {description: Swap space., type: int, returned: success}
+        memory_channels: {description: Memory channels with a module in them., type: int, returned: success}
+        store_free_bytes: {description: Free disk space for the store., type: int, returned: success}
+        virtualization: {description: "V(none), V(vm) or V(container).", type: str, returned: success, sample: none}
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ..module_utils._capacity import read_capacity
+from ..module_utils._errors import FleetError
+from ..module_utils._glue import fail
+
+
+def argument_spec() -> dict[str, dict[str, object]]:
+    return {
+        "store": {"type": "path", "default": "/opt/localai"},
+        "root": {"type": "path", "default": "/"},
+    }
+
+
+def main() -> None:
+    module = AnsibleModule(argument_spec=argument_spec(), supports_check_mode=True)
+    try:
+        capacity = read_capacity(module.params["root"], module.params["store"])
+    except FleetError as error:
+        fail(module, error)
+    module.exit_json(changed=False, ansible_facts={"localai_capacity": capacity.as_dict()})
+
+
+if __name__ == "__main__":
+    main()
