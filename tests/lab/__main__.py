@@ -19,12 +19,12 @@ def main(arguments: list[str] | None = None) -> int:
     progress = Progress(quiet=getattr(options, "quiet", False))
     try:
         options.run(options, progress)
-    except LabError as error:
+    except (LabError, RuntimeError) as error:
         print(f"lab: {error}", file=sys.stderr)
         return 1
-    except RuntimeError as error:
-        print(f"lab: {error}", file=sys.stderr)
-        return 1
+    except KeyboardInterrupt:
+        print("lab: interrupted; the same command goes on where it stopped.", file=sys.stderr)
+        return 130
     return 0
 
 

@@ -101,6 +101,14 @@ class Instance:
         self.root.chmod(0o700)
         write(self.root / "instance.json", json.dumps(asdict(self.options), indent=2, sort_keys=True) + "\n")
 
+    @property
+    def connections(self) -> Path:
+        """Sockets of Ansible's SSH connections; of the instance, so that none leads to a server that is gone."""
+        return self.root / "cp"
+
+    def forget_connections(self) -> None:
+        shutil.rmtree(self.connections, ignore_errors=True)
+
     def forget(self) -> None:
         shutil.rmtree(self.root, ignore_errors=True)
 

@@ -35,6 +35,6 @@ def group_vars(instance: Instance) -> str:
     """The variables of the group localai."""
     values = {
         "instance": instance.name, "registry": instance.registry, "hub": instance.hub, "ca": instance.ca, "ssh_key": instance.ssh_key,
-        "known_hosts": instance.known_hosts,
+        "known_hosts": instance.known_hosts, "connections": instance.connections,
     }
     return string.Template(TEMPLATE.read_text()).substitute(values)

@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import fcntl
-import subprocess
+import os
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -36,17 +36,19 @@ class Lab:
         with self._lock():
             with self.progress.phase("engine"):
                 client = engine.ensure_engine(ENGINE_LOG, self.progress.say)
+                engine.require({"ssh": "openssh-client"}, self.progress.say)
             self.instance.save()
             with self.progress.phase("images and model"), ThreadPoolExecutor(1) as pool:
                 model = pool.submit(ensure_model, CACHE, self.instance.root / "hub")
-                tags = Builder(client, STATE, self.progress).ensure(RECIPES.values())
+                replaced = registry.replaced(os.environ)
+                tags = Builder(client, STATE, self.progress).ensure(recipe for name, recipe in RECIPES.items() if name not in replaced)
                 model.result()
             with self.progress.phase("network, registry, hub"):
                 self._services(client, tags)
             with self.progress.phase("servers"):
                 self._servers(client, tags["host"], fresh)
             with self.progress.phase("images into the registry"):
-                registry.publish(client, self.instance, registry.publications(tags), self.progress)
+                registry.publish(client, self.instance, registry.publications(tags, os.environ), self.progress)
             inventory.ensure(self.instance)
 
     def _services(self, client: docker.DockerClient, tags: dict[str, str]) -> None:
@@ -65,12 +67,17 @@ class Lab:
         self._remove_surplus(client, {host.name for host in wanted})
         key = tls.ensure_ssh_key(self.instance.ssh_key)
         with ThreadPoolExecutor(4) as pool:
-            done = pool.map(lambda host: containers.ensure(client, self.instance, hosts.part(host, image, key), fresh), wanted)
-            for host, what in zip(wanted, done):
-                self._tell(host.name, what)
-            list(pool.map(lambda host: hosts.wait(client, self.instance, host), wanted))
+            done = list(pool.map(lambda host: self._server(client, hosts.part(host, image, key), fresh), wanted))
+            list(pool.map(lambda host, what: hosts.wait(client, self.instance, host, new=what.startswith("made")), wanted, done))
             lines = list(pool.map(lambda host: hosts.known_host(client, self.instance, host), wanted))
         write(self.instance.known_hosts, "".join(lines))
+        if set(done) != {"runs"}:
+            self.instance.forget_connections()
+
+    def _server(self, client: docker.DockerClient, part: containers.Part, fresh: bool) -> str:
+        what = containers.ensure(client, self.instance, part, fresh)
+        self._tell(part.name, what)
+        return what
 
     def _remove_surplus(self, client: docker.DockerClient, wanted: set[str]) -> None:
         for container in containers.of_instance(client, self.instance.name):
@@ -136,7 +143,11 @@ class Lab:
         path: Path = STATE / f".{self.instance.name}.lock"
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("a") as handle:
-            fcntl.flock(handle, fcntl.LOCK_EX)
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                self.progress.say(f"another command works on {self.instance.name}: waiting for it")
+                fcntl.flock(handle, fcntl.LOCK_EX)
             yield
 
 
@@ -145,13 +156,6 @@ def hub_part(instance: Instance, image: str, certificate: tuple[bytes, bytes]) -
     files = {"/certs/tls.crt": (certificate[0], 0o644), "/certs/tls.key": (certificate[1], 0o600)}
     binds = {str(instance.root / "hub"): {"bind": "/hub", "mode": "ro"}}
     return containers.Part("hub", image, instance.address(HUB), options={"binds": binds}, files=files)
-
-
-def ssh_works(instance: Instance) -> bool:
-    """Whether every server lets this machine in with the instance's key."""
-    options = ["-F", "none", "-o", "BatchMode=yes", "-o", f"UserKnownHostsFile={instance.known_hosts}", "-o", "ConnectTimeout=5", "-o", "IdentitiesOnly=yes"]
-    commands = [["ssh", *options, "-i", str(instance.ssh_key), f"root@{host.address}", "true"] for host in instance.hosts()]
-    return all(subprocess.run(command, capture_output=True, timeout=20).returncode == 0 for command in commands)
 
 
 def _row(container: docker.models.containers.Container, network_name: str) -> tuple[str, str, str, str, str]:

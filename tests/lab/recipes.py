@@ -20,7 +20,7 @@ HOST = Recipe(
     ),
     offers=(
         "docker.io", "docker-cli", "docker-compose", "python3-cryptography", "python3-requests", "python3-docker", "python3-yaml",
-        "gpg", "rsync", "jq", "acl", "logrotate", "cron", "needrestart", "apparmor",
+        "gpg", "rsync", "jq", "acl", "logrotate", "cron",
     ),
     hooks=(
         'for unit in ' + " ".join(_MASKED) + '; do ln -sf /dev/null "$1/etc/systemd/system/$unit"; done',

@@ -1,7 +1,6 @@
 """The lab's registry and the images in it, under the names that the product uses."""
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Mapping
@@ -39,7 +38,12 @@ def part(instance: Instance, image: str, certificate: tuple[bytes, bytes]) -> Pa
     return Part("registry", image, instance.address(REGISTRY), files=files, volumes={"/var/lib/registry": "data"}, loopback_port=PORT)
 
 
-def publications(tags: Mapping[str, str], versions: Path = VERSIONS, environment: Mapping[str, str] = os.environ) -> list[Publication]:
+def replaced(environment: Mapping[str, str]) -> set[str]:
+    """Recipes that need no image, because a variable names another."""
+    return {recipe for recipe, variable in STANDINS.values() if environment.get(variable)}
+
+
+def publications(tags: Mapping[str, str], environment: Mapping[str, str], versions: Path = VERSIONS) -> list[Publication]:
     """What the registry must hold: every image of the product's versions file, from the lab's own or the one that a variable names."""
     images = yaml.safe_load(versions.read_text())["__common_images"]
     made = []
