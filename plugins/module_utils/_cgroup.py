@@ -244,16 +244,25 @@ def _levels(tree: Tree, mount: Mount, path: str) -> list[Level]:
     return [Level(mount.version, level) for level in paths]
 
 
-def chain(tree: Tree, controller: str, pid: str = "self") -> list[Level]:
-    """All levels that bound a process for one controller, outermost first, in both versions."""
-    member, levels = membership(tree, pid), []
+def _chains(tree: Tree, controller: str, pid: str) -> list[list[Level]]:
+    """The levels above a process by each mount that counts."""
+    member, found = membership(tree, pid), []
     for version, key in ((1, controller), (2, "")):
         path = member.get(key, "/")
         fitting = [mount for mount in _candidates(tree, controller) if mount.version == version]
         ours = [mount for mount in fitting if _below(mount, path) is not None] or fitting
-        for mount in ours:
-            levels += [level for level in _levels(tree, mount, path) if level not in levels]
-    return levels
+        found += [_levels(tree, mount, path) for mount in ours]
+    return found
+
+
+def chain(tree: Tree, controller: str, pid: str = "self") -> list[Level]:
+    """All levels that bound a process for one controller, outermost first, in both versions."""
+    return list(dict.fromkeys(level for levels in _chains(tree, controller, pid) for level in levels))
+
+
+def own_groups(tree: Tree, controller: str, pid: str) -> list[str]:
+    """The directories of the groups that a process itself is in."""
+    return list(dict.fromkeys(levels[-1].path for levels in _chains(tree, controller, pid)))
 
 
 def _quota(tree: Tree, level: Level) -> Optional[float]:

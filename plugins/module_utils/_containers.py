@@ -1,0 +1,120 @@
+# Copyright (c) 2026 localai.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# This file is private to the collection localai.fleet.
+"""What a running container is: its limits and hardening as the engine tells them, its use as the kernel counts it.
+
+Of the environment only LOCALAI_THREADS is ever returned: other values may be secrets.
+"""
+from __future__ import annotations
+
+import re
+from typing import Any, Mapping, Optional, Sequence
+
+from ._cgroup import Tree, group_memory, own_groups, pairs, to_int
+
+THREADS = "LOCALAI_THREADS="
+PROCESSES = 64  # more are not listed
+
+
+def describe(inspected: Mapping[str, Any], digests: Sequence[str], tree: Tree) -> dict[str, Any]:
+    """One entry of `docker inspect` (container), the image's repository digests, and the host's files → one dictionary.
+
+    Sizes are bytes, `cpus` is cores; None is unlimited, or unknown because the container does not run.
+    """
+    state, config = inspected.get("State") or {}, inspected.get("Config") or {}
+    pid = str(state.get("Pid") or "")
+    return {
+        "name": str(inspected.get("Name", "")).lstrip("/"),
+        "id": inspected.get("Id"),
+        "running": bool(state.get("Running")) and not state.get("Restarting"),
+        "health": (state.get("Health") or {}).get("Status"),
+        "oom_killed": bool(state.get("OOMKilled")),
+        "restart_count": int(inspected.get("RestartCount") or 0),
+        "started_at": state.get("StartedAt"),
+        "image": config.get("Image"),
+        "image_digest": _digest(str(config.get("Image") or ""), digests),
+        "user": config.get("User") or "",
+        "threads_env": _threads(config.get("Env") or []),
+        **_limits(inspected.get("HostConfig") or {}),
+        **_use(tree, pid or None),
+    }
+
+
+def _digest(reference: str, digests: Sequence[str]) -> Optional[str]:
+    """The digest that the image was named by, else the one that the engine knows for it."""
+    named = re.search(r"@(sha256:[0-9a-f]{64})$", reference)
+    if named:
+        return named.group(1)
+    known = [digest.partition("@")[2] for digest in digests if "@sha256:" in digest]
+    return known[0] if known else None
+
+
+def _threads(environment: Sequence[str]) -> Optional[int]:
+    return next((to_int(entry[len(THREADS):]) for entry in environment if entry.startswith(THREADS)), None)
+
+
+def _cpus(host: Mapping[str, Any]) -> Optional[float]:
+    if host.get("NanoCpus"):
+        return host["NanoCpus"] / 1e9
+    quota, period = host.get("CpuQuota") or 0, host.get("CpuPeriod") or 100000
+    return quota / period if quota > 0 else None
+
+
+def _limits(host: Mapping[str, Any]) -> dict[str, Any]:
+    """The part of `docker inspect` that bounds and hardens."""
+    pids = host.get("PidsLimit")
+    ports = host.get("PortBindings") or {}
+    return {
+        "memory_limit": host.get("Memory") or None,
+        "cpus": _cpus(host),
+        "cpuset": host.get("CpusetCpus") or None,
+        "pids_limit": pids if pids and pids > 0 else None,
+        "read_only": bool(host.get("ReadonlyRootfs")),
+        "privileged": bool(host.get("Privileged")),
+        "cap_drop": list(host.get("CapDrop") or []),
+        "cap_add": list(host.get("CapAdd") or []),
+        "security_opt": list(host.get("SecurityOpt") or []),
+        "ports": sorted(f"{bind.get('HostIp') or '0.0.0.0'}:{bind.get('HostPort') or ''}->{port}"
+                        for port, binds in ports.items() for bind in binds or []),
+    }
+
+
+def _use(tree: Tree, pid: Optional[str]) -> dict[str, Any]:
+    """What the kernel counts for the groups of a container's first process."""
+    cpu: dict[str, int] = {}
+    memory, processes = None, []
+    if pid is not None:
+        stats = [pairs(tree.read(f"{path}/cpu.stat")) for path in own_groups(tree, "cpu", pid)]
+        cpu = next((stat for stat in stats if "nr_periods" in stat), {})
+        groups = own_groups(tree, "memory", pid)
+        memory = next((found for found in (group_memory(tree, path) for path in groups) if found), None)
+        processes = _processes(tree, groups)
+    return {
+        "nr_periods": cpu.get("nr_periods"),
+        "nr_throttled": cpu.get("nr_throttled"),
+        "memory_anonymous_bytes": memory.anonymous if memory else None,
+        "memory_file_bytes": memory.file if memory else None,
+        "processes": processes,
+    }
+
+
+def _processes(tree: Tree, groups: Sequence[str]) -> list[dict[str, Any]]:
+    """The processes of the container, by pid; their arguments are left out, they may hold secrets."""
+    listed = next((text for text in (tree.read(f"{path}/cgroup.procs") for path in groups) if text), "")
+    numbers = sorted(int(word) for word in listed.split() if word.isdigit())[:PROCESSES]
+    return [process for process in (_process(tree, number) for number in numbers) if process is not None]
+
+
+def _process(tree: Tree, pid: int) -> Optional[dict[str, Any]]:
+    lines = (tree.read(f"/proc/{pid}/status") or "").splitlines()
+    status = {name: value.strip() for name, _colon, value in (line.partition(":") for line in lines)}
+    if "Name" not in status:
+        return None
+
+    def size(name: str) -> Optional[int]:
+        number = to_int(status.get(name, "").partition(" ")[0])
+        return None if number is None else number * 1024
+
+    return {"pid": pid, "name": status["Name"], "threads": to_int(status.get("Threads")),
+            "rss_anonymous_bytes": size("RssAnon"), "rss_file_bytes": size("RssFile")}

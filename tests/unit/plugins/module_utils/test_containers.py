@@ -1,0 +1,89 @@
+"""What `docker inspect` and the counters of a container become."""
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from ansible_collections.localai.fleet.plugins.module_utils import _cgroup, _containers
+
+ID = "ab12" * 16
+CG = "/sys/fs/cgroup"
+DIGEST = "sha256:" + "1" * 64
+INSPECTED = {
+    "Id": ID, "Name": "/localai", "Image": "sha256:" + "2" * 64, "RestartCount": 1,
+    "State": {"Running": True, "Pid": 42, "OOMKilled": False, "StartedAt": "2026-11-23T04:00:00Z", "Health": {"Status": "healthy"}},
+    "Config": {"Image": f"registry:5000/local-ai@{DIGEST}", "User": "999:999", "Env": ["KEY=hunter2", "LOCALAI_THREADS=2"]},
+    "HostConfig": {"Memory": 1000, "NanoCpus": 1500000000, "CpusetCpus": "0-1", "PidsLimit": 256, "ReadonlyRootfs": True,
+                   "CapDrop": ["ALL"], "CapAdd": None, "SecurityOpt": ["no-new-privileges:true"],
+                   "PortBindings": {"8080/tcp": [{"HostIp": "10.0.0.5", "HostPort": "8080"}]}},
+}
+V1 = {
+    "/proc/42/cgroup": f"4:memory:/docker/{ID}\n1:cpu:/docker/{ID}\n",
+    f"{CG}/cpu/docker/{ID}/cpu.stat": "nr_periods 23\nnr_throttled 21\nthrottled_time 9\n",
+    f"{CG}/memory/docker/{ID}/memory.stat": "rss 1\ncache 1\ntotal_rss 100\ntotal_cache 50\ntotal_shmem 20\n",
+    f"{CG}/memory/docker/{ID}/cgroup.procs": "42\n43\n77\n",
+    "/proc/42/status": "Name:\tlocal-ai\nThreads:\t9\nRssAnon:\t  51 kB\nRssFile:\t  76 kB\n",
+    "/proc/43/status": "Name:\tllama\n",
+}
+V2 = {
+    "/proc/42/cgroup": f"0::/system.slice/docker-{ID}.scope\n",
+    "/proc/self/mountinfo": f"31 23 0:28 / {CG} rw - cgroup2 cgroup2 rw\n",
+    f"{CG}/system.slice/docker-{ID}.scope/cpu.stat": "usage_usec 5\nnr_periods 23\nnr_throttled 21\n",
+    f"{CG}/system.slice/docker-{ID}.scope/memory.stat": "anon 100\nfile 50\nshmem 20\n",
+    f"{CG}/system.slice/docker-{ID}.scope/cgroup.procs": "42\n43\n",
+    "/proc/42/status": V1["/proc/42/status"],
+    "/proc/43/status": V1["/proc/43/status"],
+}
+
+
+def plant(root: Path, files: dict[str, str]) -> _cgroup.Tree:
+    for path, text in files.items():
+        place = root / path.lstrip("/")
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_text(text)
+    return _cgroup.Tree(str(root))
+
+
+@pytest.mark.parametrize("files", [V1, V2], ids=["v1", "v2"])
+def test_a_running_instance(tmp_path, files):
+    got = _containers.describe(INSPECTED, [], plant(tmp_path, files))
+    assert got == {
+        "name": "localai", "id": ID, "running": True, "health": "healthy", "oom_killed": False, "restart_count": 1,
+        "started_at": "2026-11-23T04:00:00Z", "image": f"registry:5000/local-ai@{DIGEST}", "image_digest": DIGEST,
+        "user": "999:999", "threads_env": 2, "memory_limit": 1000, "cpus": 1.5, "cpuset": "0-1", "pids_limit": 256,
+        "read_only": True, "privileged": False, "cap_drop": ["ALL"], "cap_add": [], "security_opt": ["no-new-privileges:true"],
+        "ports": ["10.0.0.5:8080->8080/tcp"], "nr_periods": 23, "nr_throttled": 21, "memory_anonymous_bytes": 120,
+        "memory_file_bytes": 30, "processes": [
+            {"pid": 42, "name": "local-ai", "threads": 9, "rss_anonymous_bytes": 51 * 1024, "rss_file_bytes": 76 * 1024},
+            {"pid": 43, "name": "llama", "threads": None, "rss_anonymous_bytes": None, "rss_file_bytes": None}],
+    }
+    assert "hunter2" not in json.dumps(got)
+
+
+def test_a_stopped_container_without_limits(tmp_path):
+    stopped = {"Id": ID, "Name": "/x", "State": {"Running": False, "Pid": 0}, "Config": {"Env": None}, "HostConfig": {"PidsLimit": -1}}
+    got = _containers.describe(stopped, [f"registry/x@{DIGEST}"], plant(tmp_path, V1))
+    assert (got["running"], got["health"], got["nr_periods"], got["memory_anonymous_bytes"]) == (False, None, None, None)
+    assert (got["memory_limit"], got["cpus"], got["pids_limit"], got["threads_env"], got["ports"]) == (None, None, None, None, [])
+    assert (got["image_digest"], got["processes"]) == (DIGEST, [])
+
+
+@pytest.mark.parametrize(
+    "changes, key, want",
+    [
+        ({"NanoCpus": 0, "CpuQuota": 50000, "CpuPeriod": 100000}, "cpus", 0.5),
+        ({"NanoCpus": 0, "CpuQuota": 50000}, "cpus", 0.5),
+        ({"NanoCpus": 0, "CpuQuota": -1}, "cpus", None),
+        ({"Privileged": True}, "privileged", True),
+        ({"PortBindings": {"8080/tcp": [{"HostPort": "80"}], "9/tcp": None}}, "ports", ["0.0.0.0:80->8080/tcp"]),
+    ],
+)
+def test_limits(tmp_path, changes, key, want):
+    inspected = {**INSPECTED, "HostConfig": {**INSPECTED["HostConfig"], **changes}}
+    assert _containers.describe(inspected, [], _cgroup.Tree(str(tmp_path)))[key] == want
+
+
+def test_a_process_that_is_restarting_does_not_run(tmp_path):
+    inspected = {**INSPECTED, "State": {"Running": True, "Restarting": True, "Pid": 0}}
+    assert _containers.describe(inspected, [], _cgroup.Tree(str(tmp_path)))["running"] is False
