@@ -1,0 +1,73 @@
+# Copyright (c) 2026 localai.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Filters through which the roles print what the engines decide."""
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Callable, Mapping, Sequence
+
+import yaml
+
+from ansible.errors import AnsibleFilterError
+from ansible_collections.localai.fleet.plugins.module_utils._compose import env_text, image_reference, redact
+from ansible_collections.localai.fleet.plugins.module_utils._daemon import merge, text, unchanged
+from ansible_collections.localai.fleet.plugins.module_utils._errors import FleetError
+from ansible_collections.localai.fleet.plugins.module_utils._modelyaml import render_all
+from ansible_collections.localai.fleet.plugins.module_utils._table import plan_lines
+from ansible_collections.localai.fleet.plugins.module_utils._variables import known_names, prefixes, unknown_names
+
+MANAGED = "# managed by localai.fleet\n"
+
+
+def daemon_settings(hardened: Mapping[str, Any], existing: str, user: Mapping[str, Any], mirrors: Sequence[str] = ()) -> str:
+    """Text of daemon.json; the existing one as it is when it says the same."""
+    settings = merge(_plain(hardened), existing, _plain(user), _plain(mirrors))
+    return existing if unchanged(settings, existing) else text(settings)
+
+
+def model_yaml(instances: Sequence[Mapping[str, Any]], wanted: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
+    """Files of the models folder, one a served name."""
+    rendered = render_all(_plain(instances), _plain(wanted))
+    return [
+        {"name": f"{name}.yaml", "content": MANAGED + yaml.safe_dump(rendered[name], sort_keys=False, width=1000), "mode": "0640"}
+        for name in sorted(rendered)
+    ]
+
+
+def unknown_variables(names: Sequence[str], folder: str) -> list[str]:
+    """A sentence for each variable that starts as a role of `folder` does and that none of them knows."""
+    paths = sorted(Path(folder).glob("*/meta/argument_specs.yml"))
+    specs = [yaml.safe_load(path.read_text(encoding="utf-8")) for path in paths]
+    return unknown_names(names, known_names(specs), prefixes(path.parts[-3] for path in paths))
+
+
+def _plain(value: Any) -> Any:
+    """The same data without the marks that Ansible puts on it."""
+    return json.loads(json.dumps(value))
+
+
+def _told(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The same function, with its error as a sentence of Ansible's own family."""
+    def call(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return function(*args, **kwargs)
+        except FleetError as error:
+            raise AnsibleFilterError(str(error)) from error
+    return call
+
+
+class FilterModule:
+    """Names by which the roles call them."""
+
+    def filters(self) -> dict[str, Callable[..., Any]]:
+        return {
+            "compose_env": _told(env_text),
+            "daemon_settings": _told(daemon_settings),
+            "image_reference": _told(image_reference),
+            "model_yaml": _told(model_yaml),
+            "plan_lines": plan_lines,
+            "redact": redact,
+            "unknown_variables": unknown_variables,
+        }

@@ -1,0 +1,59 @@
+"""Filters of the roles: the engines' decisions as text, their errors as Ansible's."""
+from __future__ import annotations
+
+import json
+
+import pytest
+import yaml
+from ansible.errors import AnsibleFilterError
+from ansible_collections.localai.fleet.plugins.filter.roles import FilterModule
+
+FILTERS = FilterModule().filters()
+
+
+def test_every_filter_has_a_page(request) -> None:
+    folder = request.config.rootpath / "plugins" / "filter"
+    assert all(yaml.safe_load((folder / f"{name}.yml").read_text())["DOCUMENTATION"]["name"] == name for name in FILTERS)
+
+
+def test_compose_env() -> None:
+    assert FILTERS["compose_env"]({"A": "b"}) == "A='b'\n"
+
+
+@pytest.mark.parametrize(("name", "arguments", "sentence"), [
+    ("compose_env", [{"A-B": "c"}], "name is not usable"),
+    ("image_reference", [{"name": "quay.io/a/b"}], "no digest"),
+    ("daemon_settings", [{}, "{", {}], "not JSON"),
+    ("model_yaml", [[{"models": [{"name": "m"}]}], []], "models_wanted lacks"),
+])
+def test_errors_are_sentences(name, arguments, sentence) -> None:
+    with pytest.raises(AnsibleFilterError, match=sentence):
+        FILTERS[name](*arguments)
+
+
+def test_daemon_settings_leave_a_file_that_says_the_same() -> None:
+    existing = '{"debug":true,\n"live-restore":   true}'
+    assert FILTERS["daemon_settings"]({"live-restore": True}, existing, {"debug": True}) == existing
+    assert json.loads(FILTERS["daemon_settings"]({"live-restore": True}, "", {}, ["https://m"])) == {"live-restore": True, "registry-mirrors": ["https://m"]}
+
+
+def test_model_yaml_is_one_file_a_served_name() -> None:
+    model = {"name": "m", "sha256": "a" * 64, "kind": "chat", "threads": 1, "threads_batch": 1, "context": 512, "slots": 1, "unified": True,
+             "kv_type": "f16", "prompt_cache": 0, "checkpoints": 0, "aliases": ["gpt-4"]}
+    files = FILTERS["model_yaml"]([{"models": [model]}], [{"name": "m", "template": {"chat": "{{.Input}}\nassistant:"}}])
+    assert [(item["name"], item["mode"]) for item in files] == [("gpt-4.yaml", "0640"), ("m.yaml", "0640")]
+    assert yaml.safe_load(files[0]["content"]) == {"name": "gpt-4", "alias": "m"}
+    assert yaml.safe_load(files[1]["content"])["template"] == {"chat": "{{.Input}}\nassistant:"}
+
+
+def test_unknown_variables(tmp_path) -> None:
+    spec = tmp_path / "localai" / "meta" / "argument_specs.yml"
+    spec.parent.mkdir(parents=True)
+    spec.write_text("argument_specs: {main: {options: {localai_port: {type: int}}}}")
+    assert FILTERS["unknown_variables"](["localai_port", "other"], str(tmp_path)) == []
+    assert FILTERS["unknown_variables"](["localai_prt"], str(tmp_path)) == ["The variable localai_prt is unknown: did you mean localai_port?"]
+
+
+def test_redact_and_plan_lines() -> None:
+    assert FILTERS["redact"]("the key is hunter2!", ["hunter2"]) == "the key is ********!"
+    assert FILTERS["plan_lines"]({"hosts": {}})[0].startswith("host")

@@ -1,0 +1,49 @@
+"""LocalAI's settings of a model."""
+from __future__ import annotations
+
+import pytest
+from ansible_collections.localai.fleet.plugins.module_utils import _modelyaml
+from ansible_collections.localai.fleet.plugins.module_utils._errors import FleetError
+
+SHA = "a" * 64
+PLANNED = {
+    "name": "m", "sha256": SHA, "kind": "chat", "threads": 3, "threads_batch": 4, "context": 4096, "slots": 2, "unified": True,
+    "kv_type": "f16", "prompt_cache": 256 << 20, "checkpoints": 3, "aliases": ["gpt-4"],
+}
+PLAIN = {
+    "name": "m", "backend": "llama-cpp", "known_usecases": ["chat", "completion"], "context_size": 4096, "threads": 3, "mmap": True,
+    "parameters": {"model": f"gguf/{SHA}.gguf"},
+    "options": ["parallel:2", "kv_unified:true", "threads_batch:4", "cache_ram:256", "n_ctx_checkpoints:3"],
+}
+
+
+@pytest.mark.parametrize(("planned", "wanted", "changes"), [
+    ({}, {}, {}),
+    ({}, {"template": {"chat": "", "chat_message": None}, "stopwords": [], "max_tokens": None}, {}),
+    ({}, {"template": {"chat": "{{.Input}}", "completion": ""}}, {"template": {"chat": "{{.Input}}"}}),
+    ({}, {"stopwords": ["\nuser:"]}, {"stopwords": ["\nuser:"]}),
+    ({}, {"max_tokens": 512}, {"parameters": {"model": f"gguf/{SHA}.gguf", "max_tokens": 512}}),
+    ({"kv_type": "q8_0"}, {}, {"cache_type_k": "q8_0", "cache_type_v": "q8_0", "flash_attention": "on"}),
+    ({"kind": "embedding"}, {}, {"known_usecases": ["embeddings"], "embeddings": True}),
+    ({"kind": "rerank"}, {}, {"known_usecases": ["rerank"], "reranking": True}),
+    ({"kind": "completion"}, {}, {"known_usecases": ["completion"]}),
+    ({"unified": False, "prompt_cache": 0, "slots": 1, "checkpoints": 0}, {},
+     {"options": ["parallel:1", "kv_unified:false", "threads_batch:4", "cache_ram:0", "n_ctx_checkpoints:0"]}),
+])
+def test_render(planned, wanted, changes) -> None:
+    assert _modelyaml.render({**PLANNED, **planned}, wanted) == {**PLAIN, **changes}
+
+
+def test_an_unknown_kind_is_a_sentence() -> None:
+    with pytest.raises(FleetError, match="kind of model"):
+        _modelyaml.render({**PLANNED, "kind": "image"}, {})
+
+
+def test_render_all_has_models_and_aliases() -> None:
+    found = _modelyaml.render_all([{"models": [PLANNED]}, {"models": [{**PLANNED, "name": "n", "aliases": []}]}], [{"name": "m"}, {"name": "n"}])
+    assert found == {"m": PLAIN, "gpt-4": {"name": "gpt-4", "alias": "m"}, "n": {**PLAIN, "name": "n"}}
+
+
+def test_a_planned_model_must_be_wanted() -> None:
+    with pytest.raises(FleetError, match="models_wanted lacks"):
+        _modelyaml.render_all([{"models": [PLANNED]}], [])
