@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 
 from . import engine
@@ -75,8 +76,10 @@ def _table(rows: list[tuple[str, ...]]) -> None:
 
 
 def _memory(text: str) -> tuple[int, ...]:
+    if not re.fullmatch(r"(\d+(\.\d+)?[mg],?)+", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a size as 3g or 2500m, nor several with commas between")
     units = {"m": GIB >> 10, "g": GIB}
-    return tuple(int(float(one[:-1]) * units[one[-1].lower()]) for one in text.split(","))
+    return tuple(int(float(one[:-1]) * units[one[-1]]) for one in text.strip(",").split(","))
 
 
 def _cpus(text: str) -> tuple[float, ...]:

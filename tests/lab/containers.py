@@ -26,7 +26,6 @@ class Part:
     """What a container is to be. `options` are those of docker's `containers.create`; `files`: path → (bytes, mode), put in before it starts.
 
     `volumes`: path in the container → suffix of a named volume, which lives and dies with the container.
-    `loopback_port`: a port of the container that this machine may reach at 127.0.0.1 (then it is on the default bridge too).
     """
 
     name: str
@@ -35,12 +34,11 @@ class Part:
     options: Mapping[str, object] = field(default_factory=dict)
     files: Mapping[str, tuple[bytes, int]] = field(default_factory=dict)
     volumes: Mapping[str, str] = field(default_factory=dict)
-    loopback_port: int = 0
 
     def description(self, subnet: str) -> str:
         """A hash of all that makes the container what it is."""
         files = {path: [hashlib.sha256(content).hexdigest(), mode] for path, (content, mode) in self.files.items()}
-        parts = [self.image, self.address, subnet, dict(self.options), files, dict(self.volumes), self.loopback_port]
+        parts = [self.image, self.address, subnet, dict(self.options), files, dict(self.volumes)]
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -50,12 +48,19 @@ def ensure(client: docker.DockerClient, instance: Instance, part: Part, fresh: b
     if found is not None and not fresh and found.labels.get(DESCRIPTION) == part.description(instance.options.subnet):
         if found.status == "running":
             return "runs"
-        found.start()
+        _start(found)
         return "started"
     if found is not None:
         remove(client, found)
-    _make(client, instance, part).start()
+    _start(_make(client, instance, part))
     return "made" if found is None else "made again"
+
+
+def _start(container: Container) -> None:
+    try:
+        container.start()
+    except APIError as error:
+        raise LabError(f"The container {container.name} does not start ({error.explanation}): cure that and run `up` again.") from error
 
 
 def find(client: docker.DockerClient, name: str) -> Container | None:
@@ -90,12 +95,11 @@ def _make(client: docker.DockerClient, instance: Instance, part: Part) -> Contai
     options = dict(part.options)
     mounts.update(options.pop("binds", {}))  # type: ignore[call-overload]
     endpoint = EndpointConfig(API_VERSION, ipv4_address=part.address)
-    where = {"network": "bridge", "ports": {f"{part.loopback_port}/tcp": ("127.0.0.1", None)}} if part.loopback_port else {
-        "network": instance.network, "networking_config": {instance.network: endpoint}}
     try:
-        container = client.containers.create(part.image, name=name, hostname=part.name, labels=labels, volumes=mounts, **where, **options)
-        if part.loopback_port:
-            client.networks.get(instance.network).connect(container, ipv4_address=part.address)
+        container = client.containers.create(
+            part.image, name=name, hostname=part.name, labels=labels, volumes=mounts, network=instance.network,
+            networking_config={instance.network: endpoint}, **options,
+        )
         if part.files:
             container.put_archive("/", _archive(part.files))
     except ImageNotFound as error:
