@@ -27,6 +27,7 @@ LINE_EVERY = 5.0
 LINE_EVERY_LONG = 60.0
 STEP = 10.0
 MARK = "--8<-- job"
+JOB_KEYS = ("ansible_job_id", "results_file", "started", "finished")
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,11 @@ def duration(seconds: float) -> str:
     if whole < 120:
         return f"{whole} s"
     return f"{whole // 60} min" if whole < 7200 else f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def ended(host: str, path: str, got: str) -> str:
+    """The sentence about a process that was killed."""
+    return f"The download ended on {host} without a result ({path}): got {got}. What was fetched is kept. Run again to resume."
 
 
 def parse(text: str) -> dict[str, Any]:
@@ -126,9 +132,9 @@ class ActionModule(ActionBase):
             result = self._status({**status, "mode": "status"}, task_vars)
         finally:
             self._status({**status, "mode": "cleanup"}, task_vars)
-        for key in ("ansible_job_id", "results_file", "started", "finished"):
-            result.pop(key, None)
-        return result
+        if result.get("failed") and "failure" not in result:
+            return {"failed": True, "msg": ended(task_vars["inventory_hostname"], path, str(result.get("msg", "no message")))}
+        return {key: value for key, value in result.items() if key not in JOB_KEYS}
 
     def _start(self, args: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
         asked = self._task.async_val
@@ -161,7 +167,7 @@ class ActionModule(ActionBase):
             if text != seen:
                 heard, seen = now, text
             elif now - heard > SILENCE:
-                self._check_alive(progress, name, host)
+                self._check_alive(progress, path, host)
                 heard = now
             last = self._tell(host, progress, last, now)
 
@@ -182,11 +188,8 @@ class ActionModule(ActionBase):
                 time.sleep(POLL * (attempt + 1))
         return ""
 
-    def _check_alive(self, progress: dict[str, Any], name: str, host: str) -> None:
+    def _check_alive(self, progress: dict[str, Any], path: str, host: str) -> None:
         """Silence is fine while the process that fetches is there: it may wait for a server that asked it to."""
         if progress and "alive" in self._ask(f"kill -0 {int(progress['pid'])} && echo alive"):
             return
-        raise AnsibleActionFail(
-            f"The download of {progress.get('name', name)} ended on {host} without a result: got {progress.get('bytes', 0)} of "
-            f"{progress.get('total', 'unknown')} bytes, which are kept. Run again to resume."
-        )
+        raise AnsibleActionFail(ended(host, path, "silence, and no such process"))
