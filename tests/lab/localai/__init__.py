@@ -1,0 +1,1 @@
+"""The LocalAI stand-in: a server image and a backend image."""
