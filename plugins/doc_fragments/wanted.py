@@ -1,0 +1,108 @@
+# Copyright (c) 2026 localai.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The option C(wanted), which every module that takes wanted models has."""
+from __future__ import annotations
+
+
+class ModuleDocFragment:
+    DOCUMENTATION = r"""
+options:
+  wanted:
+    description:
+      - The wanted models, as in the variable C(models_wanted).
+    type: list
+    elements: dict
+    suboptions:
+      name:
+        description:
+          - The name the model is served under. Up to 63 lower case letters, digits, dots, underscores and hyphens, a letter or digit first.
+        type: str
+        required: true
+      source:
+        description:
+          - Where the model comes from, C(hf://OWNER/REPOSITORY), with C(@REVISION) behind it to pin a branch, tag or commit.
+          - Or C(https://HOST/PATH/FILE.gguf) together with O(wanted[].sha256). The URL becomes part of the lock, so it must hold no secret.
+        type: str
+        required: true
+      quant:
+        description:
+          - The quant to choose among the files of a repository. A plain file is preferred over C(UD-) and C(i1-) ones unless the quant
+            asks for these, as V(UD-Q4_K_M) does.
+        type: str
+        default: Q4_K_M
+      file:
+        description:
+          - Path of the file in the repository, instead of a choice by quant.
+        type: str
+      sha256:
+        description:
+          - What the model's first file must be. Required for an C(https://) source.
+        type: str
+      context:
+        description:
+          - Context in tokens, over all slots together.
+        type: int
+        default: 4096
+      slots:
+        description:
+          - How many requests the model answers at the same time.
+        type: int
+        default: 1
+      kv_type:
+        description:
+          - Type of the key and value cache. The quantized ones need less memory.
+        type: str
+        choices: [f16, q8_0, q4_0]
+        default: f16
+      prompt_cache_mib:
+        description:
+          - Memory for prompts seen before, in MiB.
+        type: int
+        default: 256
+      aliases:
+        description:
+          - Further names the model is served under, such as V(gpt-4).
+        type: list
+        elements: str
+        default: []
+      kind:
+        description:
+          - What the model is for. Read from the file's header by default.
+        type: str
+        choices: [chat, completion, embedding, rerank]
+      replicas:
+        description:
+          - On how many servers the model runs. Every server by default.
+        type: int
+      hosts:
+        description:
+          - The only servers the model may run on. Any by default.
+        type: list
+        elements: str
+        default: []
+      template:
+        description:
+          - Prompt templates of LocalAI (Go templates). The file's own template by default.
+        type: dict
+        suboptions:
+          chat:
+            description: Template of a whole chat.
+            type: str
+          chat_message:
+            description: Template of one message of a chat.
+            type: str
+          completion:
+            description: Template of a completion.
+            type: str
+      stopwords:
+        description:
+          - Texts that end an answer.
+        type: list
+        elements: str
+        default: []
+      max_tokens:
+        description:
+          - Most tokens of an answer for a request that does not say.
+        type: int
+"""

@@ -1,0 +1,210 @@
+# Copyright (c) 2026 localai.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# This file is private to the collection localai.fleet.
+"""Asks a Hugging Face Hub, or a mirror of it, about one repository. Runs on the controller only, with huggingface_hub."""
+from __future__ import annotations
+
+import importlib
+import os
+from dataclasses import dataclass, field
+from typing import Any, Sequence
+
+from . import _http
+from ._errors import FleetError
+from ._gguf import GgufError, Header, HttpSource, read_header
+from ._hub import RepoFile
+from ._version import VERSION
+
+ENDPOINT = "https://huggingface.co"
+# The client reads these once, when it is imported. Nothing is asked of the Hub but what we ask, and nothing is written.
+_SETTINGS = {
+    "HF_HUB_DISABLE_TELEMETRY": "1", "HF_HUB_DISABLE_UPDATE_CHECK": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+    "HF_HUB_DISABLE_IMPLICIT_TOKEN": "1", "HF_HUB_DISABLE_XET": "1",
+}
+
+
+class ClientMissing(Exception):
+    """huggingface_hub cannot be imported; the cause is the ImportError."""
+
+
+@dataclass(frozen=True)
+class HubOptions:
+    """How the Hub is reached. `ca_path` is a PEM file trusted besides the system's; `timeout` seconds a request."""
+
+    endpoint: str = ENDPOINT
+    token: str = field(default="", repr=False)
+    ca_path: str | None = None
+    timeout: float = 30.0
+
+
+@dataclass(frozen=True)
+class Repository:
+    """A repository at one commit. `gated` is "", "auto" or "manual"; files have sizes in bytes."""
+
+    name: str
+    commit: str
+    files: tuple[RepoFile, ...]
+    license: str | None = None
+    gated: str = ""
+    private: bool = False
+    tags: tuple[str, ...] = ()
+    base_models: tuple[str, ...] = ()
+
+
+class Hub:
+    """One Hub for the length of a module's run. Raises ClientMissing when huggingface_hub is not installed."""
+
+    def __init__(self, options: HubOptions = HubOptions()) -> None:
+        self.options = options
+        self.endpoint = options.endpoint.rstrip("/")
+        self.shown = _http.bare_url(self.endpoint)
+        self._client = _load()
+        if self._client.constants.HF_HUB_OFFLINE:
+            raise FleetError("The Hub is needed, and HF_HUB_OFFLINE forbids to ask it", self.shown,
+                             do="Unset HF_HUB_OFFLINE, or use a lock that names all wanted models.")
+        context = _http.trust(options.ca_path)
+        httpx = self._client.utils.httpx
+        self._client.set_client_factory(lambda: httpx.Client(verify=context, follow_redirects=True, timeout=options.timeout))
+        self._api = self._client.HfApi(
+            endpoint=self.endpoint, token=options.token or False, library_name=_http.USER_AGENT, library_version=VERSION,
+        )
+
+    def repository(self, name: str, revision: str | None = None) -> Repository:
+        """The repository's commit and files: one call (two at mirrors that leave sizes out of it).
+
+        FleetError, each in its own words: not found or private, gated, no such revision, refused token, rate limit,
+        a Hub that fails, is unreachable or not trusted.
+        """
+        try:
+            info = self._api.model_info(name, revision=revision, files_metadata=True, timeout=self.options.timeout)
+            return _repository(name, info, self._files(name, info))
+        except (OSError, ValueError, self._client.utils.httpx.HTTPError) as error:
+            raise self._explained(error, name, revision) from error
+
+    def url(self, repository: str, commit: str, path: str) -> str:
+        """Where a file of a repository is downloaded from."""
+        return self._client.hf_hub_url(repository, path, revision=commit, endpoint=self.endpoint)
+
+    def header(self, repository: Repository, files: Sequence[RepoFile]) -> Header:
+        """The GGUF header of the chosen file, or of all shards in order, read whole by byte ranges."""
+        headers = {"Authorization": f"Bearer {self.options.token}"} if self.options.token else {}
+        opener = _http.build_opener(self.options.ca_path)
+        urls = [(self.url(repository.name, repository.commit, file.path), file.size) for file in files]
+        sources = [HttpSource(url, headers=headers, size=size, opener=opener) for url, size in urls]
+        try:
+            return read_header(sources[0] if len(sources) == 1 else sources, exact=True)
+        except GgufError as error:
+            if error.got in ("HTTP 401", "HTTP 403") and repository.gated:
+                raise self._gated(repository.name) from error
+            if error.got == "HTTP 429":
+                raise self._limited(error.where, "") from error
+            raise
+
+    def _files(self, name: str, info: Any) -> tuple[RepoFile, ...]:
+        siblings = info.siblings or []
+        if all(sibling.size is not None for sibling in siblings):
+            return tuple(RepoFile(sibling.rfilename, sibling.size, _sha256(sibling.lfs)) for sibling in siblings)
+        entries = self._api.list_repo_tree(name, recursive=True, revision=info.sha)
+        return tuple(RepoFile(entry.path, entry.size, _sha256(entry.lfs)) for entry in entries if hasattr(entry, "size"))
+
+    # errors
+
+    def _explained(self, error: Exception, name: str, revision: str | None) -> FleetError:
+        errors, where = self._client.errors, f"{name} at {self.shown}"
+        if isinstance(error, errors.GatedRepoError):
+            return self._gated(name)
+        if isinstance(error, errors.RevisionNotFoundError):
+            return FleetError("The repository has no such revision", where, str(revision), "Name a branch, a tag or a commit of it.")
+        if isinstance(error, errors.RepositoryNotFoundError):
+            return self._not_found(where)
+        if isinstance(error, errors.DisabledRepoError):
+            return FleetError("The repository is disabled by the Hub", where, do="Choose another repository.")
+        if isinstance(error, errors.HFValidationError):
+            return FleetError("The repository's name is not usable", where, name, "Names have the form owner/repository.")
+        response = getattr(error, "response", None)
+        if response is not None:
+            return self._status(response, where)
+        return self._unreachable(error, where)
+
+    def _status(self, response: Any, where: str) -> FleetError:
+        if response.status_code == 401:
+            return FleetError("The Hub refuses the token", where, "HTTP 401", "Check the token; it may have expired.")
+        if response.status_code == 403:
+            return FleetError("The Hub forbids the repository to this token", where, "HTTP 403", "Use a token that may read it.")
+        if response.status_code == 429:
+            return self._limited(where, self._wait(response.headers))
+        if response.status_code == 404:
+            return self._not_found(where)
+        return FleetError("The Hub failed", where, f"HTTP {response.status_code}", "Try again later.")
+
+    def _not_found(self, where: str) -> FleetError:
+        if self.options.token:
+            return FleetError("The repository does not exist, or this token may not see it", where, do="Check its name and the token's rights.")
+        return FleetError("The repository does not exist, or is private", where, do="Check its name; a private one needs a token.")
+
+    def _gated(self, name: str) -> FleetError:
+        got = "a token without access" if self.options.token else "no token"
+        return FleetError("The repository is gated", f"{name} at {self.shown}", got,
+                          f"Accept its conditions at {self.shown}/{name} and give the token of that account.")
+
+    def _limited(self, where: str, wait: str) -> FleetError:
+        advice = "" if self.options.token else " A token has a higher limit of its own."
+        return FleetError("The Hub limits how often it may be asked", where, "HTTP 429", f"Try again {wait or 'in five minutes'}.{advice}")
+
+    def _wait(self, headers: Any) -> str:
+        limit = self._client.utils.parse_ratelimit_headers(headers)
+        if limit is not None and limit.remaining == 0:
+            return f"in {limit.reset_in_seconds + 1} seconds"
+        after = headers.get("Retry-After", "")
+        return f"in {after} seconds" if after.isdigit() else f"after {after}" if after else ""
+
+    def _unreachable(self, error: Exception, where: str) -> FleetError:
+        tls = _http.tls_reason(error)
+        if tls:
+            return FleetError("The Hub's certificate is not trusted", where, tls, "Give its CA as ca_path.")
+        if isinstance(error, ValueError):
+            return FleetError("The Hub answered something else than a repository", where, type(error).__name__, "Check the endpoint.")
+        return FleetError("The Hub cannot be reached", where, _http.reason(error), "Check the endpoint, the network and the proxy.")
+
+
+def _load() -> Any:
+    for name, value in _SETTINGS.items():
+        os.environ.setdefault(name, value)
+    try:
+        for part in ("constants", "errors", "utils"):
+            importlib.import_module(f"huggingface_hub.{part}")
+        client = importlib.import_module("huggingface_hub")
+    except ImportError as error:
+        raise ClientMissing("huggingface_hub") from error
+    if not hasattr(client.utils, "httpx"):
+        raise ClientMissing("huggingface_hub") from ImportError("huggingface_hub is older than 2.0")
+    return client
+
+
+def _repository(name: str, info: Any, files: tuple[RepoFile, ...]) -> Repository:
+    card, tags = info.card_data or {}, tuple(info.tags or ())
+    return Repository(
+        name=name, commit=info.sha, files=files, license=_license(card, tags), gated=info.gated or "", private=bool(info.private),
+        tags=tags, base_models=_base_models(card, tags),
+    )
+
+
+def _license(card: Any, tags: Sequence[str]) -> str | None:
+    said = card.get("license")
+    if isinstance(said, list):
+        said = said[0] if said else None
+    if said == "other":
+        said = card.get("license_name") or said
+    return said or next((tag.partition(":")[2] for tag in tags if tag.startswith("license:")), None)
+
+
+def _base_models(card: Any, tags: Sequence[str]) -> tuple[str, ...]:
+    tagged = [tag.rpartition(":")[2] for tag in tags if tag.startswith("base_model:")]
+    said = card.get("base_model") or []
+    listed = [said] if isinstance(said, str) else list(said)
+    return tuple(sorted({*tagged, *listed}))
+
+
+def _sha256(lfs: Any) -> str | None:
+    return lfs.sha256 if lfs else None

@@ -1,0 +1,106 @@
+# Copyright (c) 2026 localai.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# This file is private to the collection localai.fleet.
+"""Turns a wanted model into an entry of the lock: asks the Hub or the file's server, reads the header. Controller only."""
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, Callable
+from urllib.parse import unquote, urlsplit
+
+from . import _http
+from ._errors import FleetError
+from ._gguf import Header, HttpSource, read_header
+from ._hub import choose
+from ._hub_client import Hub
+from ._lock import LockedFile, LockedModel
+from ._names import FILE_TYPES, parse_name
+from ._version import VERSION
+from ._wanted import WantedModel
+
+BY = f"localai.fleet {VERSION}"
+
+
+def resolve_model(
+    wanted: WantedModel, hub: Callable[[], Hub], now: str, commit: str | None = None, ca_path: str | None = None,
+) -> tuple[LockedModel, list[str]]:
+    """The lock's entry for a wanted model, and warnings in words.
+
+    `hub` is called when the source is a repository. `now` is the time to write (ISO 8601). `commit` pins the revision
+    whatever the source says. FleetError when the source does not have the model, or has another file than `sha256` says.
+    """
+    source = wanted.parsed_source
+    if source.kind == "hf":
+        entry = _from_hub(wanted, hub(), commit or source.revision, now)
+    else:
+        entry = _from_web(wanted, ca_path, now)
+    header = Header.from_dict(entry.header)
+    _check_kind(wanted, header)
+    return entry, _warnings(wanted, entry, header)
+
+
+def _from_hub(wanted: WantedModel, hub: Hub, revision: str | None, now: str) -> LockedModel:
+    name = wanted.parsed_source.repository or ""
+    repository = hub.repository(name, revision)
+    files = choose(repository.files, wanted.quant, wanted.file, where=name)
+    if wanted.sha256 and wanted.sha256 != files[0].sha256:
+        raise FleetError("The repository's file is not the one whose sha256 is wanted", f"{name}, {files[0].path}",
+                         f"{files[0].sha256}, wanted {wanted.sha256}", "Correct sha256, or pin the revision that has it.")
+    header = hub.header(repository, files)
+    locked = tuple(LockedFile(file.path, file.size, file.sha256 or "") for file in files)
+    return _entry(wanted, header, locked, now, repository=name, commit=repository.commit, license=repository.license or header.license)
+
+
+def _from_web(wanted: WantedModel, ca_path: str | None, now: str) -> LockedModel:
+    source = HttpSource(wanted.source, opener=_http.build_opener(ca_path))
+    header = read_header(source, exact=True)
+    if not header.file_size:
+        raise FleetError("The server does not tell the size of the file", _http.bare_url(wanted.source), do="Use a server that answers byte ranges.")
+    path = unquote(urlsplit(wanted.source).path).rpartition("/")[2]
+    file = LockedFile(path, header.file_size, wanted.sha256 or "", wanted.source)
+    return _entry(wanted, header, (file,), now, repository=None, commit=None, license=header.license)
+
+
+def _entry(wanted: WantedModel, header: Header, files: tuple[LockedFile, ...], now: str, **origin: Any) -> LockedModel:
+    by_quant = wanted.parsed_source.kind == "hf" and not wanted.file
+    return LockedModel(
+        source=wanted.source, files=files, quant=wanted.quant if by_quant else _quant(files[0].path, header),
+        architecture=header.architecture, chat_template_sha256=header.chat_template_sha256, header=header.as_dict(),
+        resolved_at=now, resolved_by=BY, **origin,
+    )
+
+
+def _quant(path: str, header: Header) -> str | None:
+    """What the file's name says of itself; the header where the name says nothing."""
+    label = parse_name(path).label
+    return label.upper() if label else FILE_TYPES.get(header.file_type if header.file_type is not None else -1)
+
+
+def _check_kind(wanted: WantedModel, header: Header) -> None:
+    if header.general_type not in (None, "model") or header.architecture == "clip":
+        raise FleetError("The file is no language model", f"{wanted.name}, {wanted.source}",
+                         f"a {header.general_type or 'projector'} of architecture {header.architecture}", "Choose the model's own file.")
+
+
+def _warnings(wanted: WantedModel, entry: LockedModel, header: Header) -> list[str]:
+    said = parse_name(entry.files[0].path).quant
+    real = FILE_TYPES.get(header.file_type if header.file_type is not None else -1)
+    if said in FILE_TYPES.values() and real and said != real:
+        return [f"{wanted.name}: the name {entry.files[0].path} says {said}, the file's header says {real}."]
+    return []
+
+
+def as_served_now(entry: LockedModel, hub: Hub) -> LockedModel:
+    """The entry with sizes and digests as the Hub lists them today for the same commit; to compare with `_lock.check_same`.
+
+    FleetError when a locked file is gone.
+    """
+    repository = hub.repository(entry.repository or "", entry.commit)
+    listed = {file.path: file for file in repository.files}
+    gone = [file.path for file in entry.files if file.path not in listed]
+    if gone:
+        raise FleetError("The repository no longer has a locked file at its commit", f"{entry.repository}, {entry.commit}", ", ".join(gone),
+                         "Distrust this endpoint, or remove the entry from the lock to resolve it again.")
+    now = (listed[file.path] for file in entry.files)
+    return replace(entry, files=tuple(LockedFile(file.path, file.size, file.sha256 or "") for file in now))

@@ -1,0 +1,310 @@
+#!/usr/bin/python
+# Copyright (c) 2026 localai.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The lock: what is deployed, pinned to commits, sizes and digests."""
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: fleet_lock
+short_description: Pin wanted models and images in the lock file
+version_added: 0.1.0
+description:
+  - Reads the lock, checks it, and resolves what it lacks, models at the Hugging Face Hub or at their own server, images at their registry.
+    Each model is pinned to a commit and its files to size and SHA-256, each image to its digest, together with what planning needs to
+    know of the model's header.
+  - An entry is resolved when it is absent or was locked for another source, revision, quant, file or SHA-256 than is wanted now. No
+    other entry moves, whatever the Hub or the registry has by then.
+  - Other bytes for a commit that the lock knows, or another digest for a tag that it knows, are an error that names both.
+  - Everything is resolved before anything is written, and the file is replaced at once, so a failure changes nothing.
+  - Runs on the controller. Commit the file beside your inventory.
+options:
+  path:
+    description:
+      - The lock file. It is made when it is missing; its folder is not.
+    type: path
+    required: true
+  wanted:
+    description:
+      - The wanted models, as in the variable C(models_wanted). Models of the lock are left alone when it is not given.
+  images:
+    description:
+      - The wanted images, by key, each with C(name), its full name such as V(quay.io/go-skynet/local-ai), and C(version), an exact tag.
+        V(latest) is refused. Images of the lock are left alone when it is not given.
+    type: dict
+  prune:
+    description:
+      - Whether models and images that are no longer wanted leave the lock.
+    type: bool
+    default: true
+  resolve:
+    description:
+      - V(missing) asks for nothing but what the lock lacks.
+      - V(verify) also asks the Hub and the registry whether the commits and tags of all other entries still are what the lock says.
+    type: str
+    choices: [missing, verify]
+    default: missing
+  registry:
+    description:
+      - A registry, C(HOST:PORT), that is asked instead of the images' own. With C(http://) in front it is asked without TLS. It does not
+        appear in the lock.
+    type: str
+    default: ""
+  registry_username:
+    description:
+      - User at the registry.
+    type: str
+  registry_password:
+    description:
+      - Password or token of that user.
+    type: str
+  registry_ca:
+    description:
+      - PEM file of certificate authorities trusted for the registry besides the system's.
+    type: path
+  hub_endpoint:
+    description:
+      - Base URL of the Hub or of a mirror. The environment variable E(HF_ENDPOINT) is used when it is not given.
+    type: str
+    default: https://huggingface.co
+  hub_token:
+    description:
+      - Token for private and gated repositories. The environment variable E(HF_TOKEN) is used when it is not given.
+    type: str
+  hub_ca:
+    description:
+      - PEM file of certificate authorities trusted for the Hub and for C(https://) sources besides the system's.
+    type: path
+  timeout:
+    description:
+      - Seconds that one request may take.
+    type: int
+    default: 30
+requirements:
+  - huggingface_hub >= 2.0, when a model of a repository has to be resolved
+extends_documentation_fragment:
+  - localai.fleet.attributes
+  - localai.fleet.wanted
+seealso:
+  - module: localai.fleet.hf_gguf_info
+  - module: localai.fleet.fleet_plan
+author:
+  - localai.fleet contributors (@localai-fleet)
+"""
+
+EXAMPLES = r"""
+- name: Pin what is wanted
+  localai.fleet.fleet_lock:
+    path: "{{ inventory_dir }}/fleet.lock.yml"
+    wanted:
+      - name: llama-3.2-1b-instruct
+        source: hf://bartowski/Llama-3.2-1B-Instruct-GGUF
+        quant: Q4_K_M
+        aliases: [gpt-4]
+    images:
+      localai:
+        name: quay.io/go-skynet/local-ai
+        version: v4.9.0
+  delegate_to: localhost
+  register: locked
+
+- name: Ask again whether tags and commits are what they were
+  localai.fleet.fleet_lock:
+    path: "{{ inventory_dir }}/fleet.lock.yml"
+    wanted: "{{ models_wanted }}"
+    resolve: verify
+  delegate_to: localhost
+"""
+
+RETURN = r"""
+lock:
+  description: The whole lock as data, in the shape of the file.
+  returned: success
+  type: dict
+  contains:
+    schema:
+      description: Version of the shape.
+      type: int
+    images:
+      description: By key, C(name), C(version), C(digest) and C(platform) of each image.
+      type: dict
+    models:
+      description: By served name, source, commit, files, license and header of each model.
+      type: dict
+resolved:
+  description: What was resolved, and why.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    what:
+      description: V(model) or V(image).
+      type: str
+    name:
+      description: Name of the model or key of the image.
+      type: str
+    reason:
+      description: Why the lock's entry was not enough.
+      type: str
+changes:
+  description: What changes in the lock, a line for each entry.
+  returned: success
+  type: list
+  elements: str
+  sample:
+    - "model tiny: added, acme/Tiny-GGUF@aaaaaaaaaaaa Q4_K_M 241.4 MiB, license mit"
+"""
+
+import os
+import tempfile
+import traceback
+from datetime import datetime, timezone
+from functools import lru_cache
+from typing import Any, Mapping
+
+from ansible.module_utils.basic import AnsibleModule, env_fallback, missing_required_lib
+
+from ..module_utils import _glue, _http, _lock, _oci
+from ..module_utils._errors import FleetError
+from ..module_utils._hub_client import ClientMissing, Hub, HubOptions
+from ..module_utils._lock import Lock, LockedImage, LockedModel, Missing
+from ..module_utils._oci import Image, Registry
+from ..module_utils._resolve import as_served_now, resolve_model
+from ..module_utils._wanted import WantedModel, parse_wanted, wanted_spec
+
+
+def argument_spec() -> dict[str, Any]:
+    return {
+        "path": {"type": "path", "required": True},
+        "wanted": {"type": "list", "elements": "dict", "options": wanted_spec()},
+        "images": {"type": "dict"},
+        "prune": {"type": "bool", "default": True},
+        "resolve": {"type": "str", "choices": ["missing", "verify"], "default": "missing"},
+        "registry": {"type": "str", "default": ""},
+        "registry_username": {"type": "str"},
+        "registry_password": {"type": "str", "no_log": True},
+        "registry_ca": {"type": "path"},
+        "hub_endpoint": {"type": "str", "default": "https://huggingface.co", "fallback": (env_fallback, ["HF_ENDPOINT"])},
+        "hub_token": {"type": "str", "no_log": True, "fallback": (env_fallback, ["HF_TOKEN"])},
+        "hub_ca": {"type": "path"},
+        "timeout": {"type": "int", "default": 30},
+    }
+
+
+def parse_images(given: Mapping[str, Any]) -> dict[str, Image]:
+    images = {}
+    for key, item in given.items():
+        if not isinstance(item, dict) or set(item) != {"name", "version"}:
+            raise FleetError("A wanted image is not a mapping of name and version", f"images.{key}", repr(item), "Give it these two keys.")
+        images[key] = Image(str(item["name"]), str(item["version"]))
+    return images
+
+
+class Sources:
+    """The Hub and the registry, reached when they are first needed."""
+
+    def __init__(self, params: Mapping[str, Any]) -> None:
+        self.params = params
+        self.registry = Registry(
+            params["registry"], params["registry_username"] or "", params["registry_password"] or "", params["registry_ca"], params["timeout"],
+        )
+        self.hub = lru_cache(maxsize=None)(self._hub)
+        self._opener = lru_cache(maxsize=None)(_http.build_opener)
+
+    def _hub(self) -> Hub:
+        params = self.params
+        return Hub(HubOptions(params["hub_endpoint"], params["hub_token"] or "", params["hub_ca"], params["timeout"]))
+
+    def model(self, wanted: WantedModel) -> tuple[LockedModel, list[str]]:
+        now = datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+        return resolve_model(wanted, self.hub, now, ca_path=self.params["hub_ca"])
+
+    def image(self, image: Image) -> LockedImage:
+        pin = _oci.resolve(image, self.registry, self._opener(self.registry.ca_path))
+        return LockedImage(image.name, image.version, pin.digest, pin.platform)
+
+
+def resolve(sources: Sources, wanted: list[WantedModel], images: Mapping[str, Image], lacks: Missing) -> tuple[Lock, list[str]]:
+    """Entries for what is missing, and warnings."""
+    models, warnings = {}, []
+    for model in wanted:
+        if model.name in lacks.models:
+            models[model.name], said = sources.model(model)
+            warnings += said
+    return Lock({key: sources.image(images[key]) for key in lacks.images}, models), warnings
+
+
+def verify(sources: Sources, lock: Lock, fresh: Lock) -> None:
+    """Ask again for every entry that stays; FleetError for one that is no longer what the lock says."""
+    images = {key: sources.image(Image(image.name, image.version)) for key, image in lock.images.items() if key not in fresh.images}
+    models = {name: as_served_now(model, sources.hub()) for name, model in lock.models.items() if model.commit and name not in fresh.models}
+    _lock.check_same(lock, Lock(images, models))
+
+
+def read(path: str) -> str:
+    try:
+        with open(path, encoding="utf-8") as stream:
+            return stream.read()
+    except FileNotFoundError:
+        return ""
+    except (OSError, UnicodeDecodeError) as error:
+        raise FleetError("The lock cannot be read", path, str(error), "Check the path and its permissions.") from error
+
+
+def write(path: str, text: str) -> None:
+    """Replace the file at once: beside it, synced, renamed. It keeps its owner, and is readable by all."""
+    target = os.path.realpath(path)
+    temporary = ""
+    try:
+        handle, temporary = tempfile.mkstemp(prefix=f".{os.path.basename(target)}.", dir=os.path.dirname(target))
+        with os.fdopen(handle, "w", encoding="utf-8") as stream:
+            stream.write(text)
+            stream.flush()
+            os.fchmod(stream.fileno(), 0o644)
+            if os.path.exists(target) and os.geteuid() == 0:
+                os.fchown(stream.fileno(), os.stat(target).st_uid, os.stat(target).st_gid)
+            os.fsync(stream.fileno())
+        os.replace(temporary, target)
+    except OSError as error:
+        if temporary and os.path.exists(temporary):
+            os.unlink(temporary)
+        raise FleetError("The lock cannot be written", path, error.strerror or str(error), "Make its folder, or choose another path.") from error
+
+
+def run(module: AnsibleModule) -> dict[str, Any]:
+    params = module.params
+    path, sources = params["path"], Sources(params)
+    wanted, images = parse_wanted(params["wanted"] or []), parse_images(params["images"] or {})
+    old = _lock.load(read(path), path)
+    lacks = _lock.missing(old, wanted, images)
+    fresh, warnings = resolve(sources, wanted, images, lacks)
+    names = None if params["wanted"] is None else [model.name for model in wanted]
+    keys = None if params["images"] is None else list(images)
+    new = _lock.updated(old, fresh, names, keys, params["prune"])
+    if params["resolve"] == "verify":
+        verify(sources, new, fresh)
+    if new != old and not module.check_mode:
+        write(path, _lock.dump(new))
+    for warning in warnings:
+        module.warn(warning)
+    resolved = [{"what": "model", "name": name, "reason": reason} for name, reason in lacks.models.items()]
+    resolved += [{"what": "image", "name": key, "reason": reason} for key, reason in lacks.images.items()]
+    return {
+        "changed": new != old, "lock": new.as_dict(), "resolved": resolved, "changes": _lock.diff(old, new),
+        "diff": _glue.diff(_lock.view(old), _lock.view(new), path),
+    }
+
+
+def main() -> None:
+    module = AnsibleModule(argument_spec=argument_spec(), supports_check_mode=True)
+    try:
+        result = run(module)
+    except ClientMissing as error:
+        module.fail_json(msg=missing_required_lib("huggingface_hub"), exception=traceback.format_exc(), reason=str(error.__cause__))
+    except FleetError as error:
+        _glue.fail(module, error)
+    module.exit_json(**result)
+
+
+if __name__ == "__main__":
+    main()

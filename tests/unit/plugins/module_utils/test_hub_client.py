@@ -1,0 +1,180 @@
+"""The Hub's client against the lab's hub: what is asked, and a sentence for each way it fails."""
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+
+import hub_repository
+import pytest
+from ansible_collections.localai.fleet.plugins.module_utils import _hub_client
+from ansible_collections.localai.fleet.plugins.module_utils._errors import FleetError
+from ansible_collections.localai.fleet.plugins.module_utils._hub_client import Hub, HubOptions
+
+from tests.lab import hub as lab
+
+NAME = hub_repository.NAME
+
+
+@pytest.fixture
+def server(tmp_path):
+    with lab.running(hub_repository.make(tmp_path)) as running:
+        yield running
+
+
+def client(server, **options) -> Hub:
+    return Hub(HubOptions(server.url, **options))
+
+
+def refusal(server, name=NAME, revision=None, **options) -> str:
+    with pytest.raises(FleetError) as error:
+        client(server, **options).repository(name, revision)
+    return str(error.value)
+
+
+def test_a_repository_is_one_call(server):
+    found = client(server).repository(NAME)
+    assert [entry["path"] for entry in server.log.as_list()] == [f"/api/models/{NAME}?blobs=true"]
+    assert (found.license, found.gated, found.private, found.base_models) == ("mit", "", False, ("acme/Tiny",))
+    assert {file.path: bool(file.sha256) for file in found.files} == {
+        "README.md": False, "mmproj-F16.gguf": True, "tiny-Q4_K_M.gguf": True, "tiny-Q8_0.gguf": True}
+    assert len(found.commit) == 40
+    assert client(server).repository(NAME, found.commit) == found
+
+
+def test_a_mirror_without_sizes_is_asked_for_its_tree(server, monkeypatch):
+    whole = client(server).repository(NAME)
+    monkeypatch.setattr(lab.File, "sibling", lambda self, blobs: {"rfilename": self.path})
+    assert client(server).repository(NAME) == whole
+
+
+def test_a_header_is_read_by_ranges(server):
+    hub = client(server, token="hf_secretword")
+    found = hub.repository(NAME)
+    file = next(file for file in found.files if file.path == "tiny-Q4_K_M.gguf")
+    server.log.clear()
+    header = hub.header(found, [file])
+    assert (header.architecture, header.file_type, header.file_size) == ("llama", 15, file.size) and header.tensors
+    asked = server.log.as_list()
+    assert all(entry["range"] for entry in asked) and asked[0]["path"].startswith(f"/{NAME}/resolve/{found.commit}/tiny-Q4_K_M.gguf")
+    assert asked[0]["authorization"]
+
+
+@pytest.mark.parametrize("name, revision, options, words", [
+    ("acme/Nothing", None, {}, ("does not exist, or is private", "acme/Nothing", "needs a token")),
+    ("acme/Nothing", None, {"token": "hf_secretword"}, ("or this token may not see it",)),
+    (NAME, "v9", {}, ("no such revision", "v9")),
+    ("a/b/c", None, {}, ("name is not usable", "owner/repository")),
+])
+def test_what_is_not_there(server, name, revision, options, words):
+    message = refusal(server, name, revision, **options)
+    for word in words:
+        assert word in message
+    assert "secretword" not in message
+
+
+@pytest.mark.parametrize("switch, words", [
+    ({"rate_limit": {"header": "RateLimit", "retry_after": 40}}, ("HTTP 429", "Try again in 41 seconds", "A token has a higher limit")),
+    ({"rate_limit": {"header": "Retry-After", "retry_after": 7}}, ("Try again in 7 seconds",)),
+    ({"error_500": True}, ("The Hub failed", "HTTP 500")),
+    ({"error_503": True}, ("HTTP 503",)),
+])
+def test_faults(server, switch, words):
+    server.switches.set(switch)
+    message = refusal(server)
+    for word in words:
+        assert word in message
+
+
+@pytest.mark.parametrize("status, code, options, words", [
+    (403, "GatedRepo", {}, ("is gated", "no token", f"/{NAME} and give the token")),
+    (403, "GatedRepo", {"token": "hf_secretword"}, ("is gated", "a token without access")),
+    (401, "RepoNotFound", {}, ("does not exist, or is private",)),
+    (403, "", {"token": "hf_secretword"}, ("forbids",)),
+])
+def test_refused_repositories(server, monkeypatch, status, code, options, words):
+    def refuse(self, **_parts):
+        raise lab.Problem(status, "no", code)
+
+    monkeypatch.setattr(lab.Handler, "_model", refuse)
+    message = refusal(server, **options)
+    for word in words:
+        assert word in message
+
+
+class Answer:
+    def __init__(self, status: int) -> None:
+        self.status_code, self.headers = status, {}
+
+
+@pytest.mark.parametrize("status, word", [(401, "refuses the token"), (403, "forbids"), (404, "does not exist"), (429, "in five minutes"), (502, "HTTP 502")])
+def test_answers_without_an_error_code(server, status, word):
+    assert word in str(client(server)._status(Answer(status), "a/b"))
+
+
+@pytest.mark.parametrize("switch, gated, word", [
+    ({"rate_limit": {"match": "/resolve/"}}, "", "limits how often"),
+    ({"gated": {"match": "/resolve/"}}, "manual", "is gated"),
+    ({"ignore_range": True}, "", ""),
+])
+def test_faults_while_a_header_is_read(server, tmp_path, switch, gated, word):
+    hub_repository.about(tmp_path, gated=gated or False)
+    hub = client(server)
+    found = hub.repository(NAME)
+    server.switches.set(switch)
+    if word:
+        with pytest.raises(FleetError, match=word):
+            hub.header(found, [found.files[2]])
+    else:
+        assert hub.header(found, [found.files[2]]).architecture == "llama"
+
+
+def test_a_private_authority(tmp_path, tls_files):
+    with lab.running(hub_repository.make(tmp_path), cert=tls_files[0], key=tls_files[1]) as server:
+        hub = client(server, ca_path=str(tls_files[0]))
+        found = hub.repository(NAME)
+        assert hub.header(found, [found.files[2]]).architecture == "llama"
+        assert "certificate is not trusted" in refusal(server) and "ca_path" in refusal(server)
+
+
+def test_nobody_there():
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        hub = Hub(HubOptions(f"http://user:secretword@127.0.0.1:{free.getsockname()[1]}"))
+        with pytest.raises(FleetError, match="cannot be reached") as error:
+            hub.repository(NAME)
+    assert "secretword" not in str(error.value)
+
+
+def test_offline(monkeypatch):
+    import huggingface_hub
+
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    with pytest.raises(FleetError, match="HF_HUB_OFFLINE forbids"):
+        Hub()
+
+
+def test_without_the_client(monkeypatch):
+    monkeypatch.setitem(sys.modules, "huggingface_hub.errors", None)
+    with pytest.raises(_hub_client.ClientMissing) as error:
+        Hub()
+    assert isinstance(error.value.__cause__, ImportError)
+
+
+def test_import_needs_no_home_and_writes_nothing(tmp_path):
+    program = "import huggingface_hub, huggingface_hub.utils; huggingface_hub.utils.httpx"
+    environment = {**_hub_client._SETTINGS, "HF_HOME": str(tmp_path / "cache")}
+    subprocess.run([sys.executable, "-c", program], env=environment, cwd=tmp_path, check=True)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("card, tags, expected", [
+    ({"license": "mit"}, (), "mit"), ({"license": ["mit", "x"]}, (), "mit"), ({"license": "other", "license_name": "llama3.2"}, (), "llama3.2"),
+    ({"license": "other"}, (), "other"), ({}, ("gguf", "license:gemma"), "gemma"), ({}, (), None),
+])
+def test_licenses(card, tags, expected):
+    assert _hub_client._license(card, tags) == expected
+
+
+def test_the_token_is_not_printed():
+    assert "secretword" not in repr(HubOptions(token="secretword"))

@@ -1,0 +1,185 @@
+"""fleet_lock against a hub and a registry on loopback."""
+from __future__ import annotations
+
+import os
+import re
+
+import hub_repository
+import pytest
+import registry_server
+import yaml
+
+from tests.lab import hub as lab
+
+NAME = hub_repository.NAME
+
+
+@pytest.fixture
+def server(tmp_path):
+    with lab.running(hub_repository.make(tmp_path / "hub")) as running:
+        yield running
+
+
+@pytest.fixture
+def registry():
+    with registry_server.running() as running:
+        running.put_image("go-skynet/local-ai", "v4.9.0")
+        running.put_index("library/nginx", "1.30.6", "amd64", "arm64")
+        yield running
+
+
+@pytest.fixture
+def args(tmp_path, server, registry):
+    (tmp_path / "inventory").mkdir()
+    return {
+        "path": str(tmp_path / "inventory" / "fleet.lock.yml"), "hub_endpoint": server.url, "registry": registry.address,
+        "wanted": [{"name": "tiny", "source": f"hf://{NAME}", "aliases": ["gpt-4"]}],
+        "images": {"localai": {"name": "quay.io/go-skynet/local-ai", "version": "v4.9.0"}, "nginx": {"name": "docker.io/library/nginx", "version": "1.30.6"}},
+    }
+
+
+def text_of(args) -> str:
+    with open(args["path"], encoding="utf-8") as stream:
+        return stream.read()
+
+
+def without_time(result) -> str:
+    return re.sub(r"\d{4}-\d\d-\d\dT[\d:]+Z", "T", str(result))
+
+
+def test_quartet(run_module, args):
+    predicted = run_module("fleet_lock", args, check=True)
+    assert predicted["changed"] and not os.path.exists(args["path"])
+    real = run_module("fleet_lock", args)
+    assert without_time(real) == without_time(predicted)
+    text = text_of(args)
+    for check in (True, False):
+        again = run_module("fleet_lock", args, check=check)
+        assert not again["changed"] and again["resolved"] == [] and again["changes"] == []
+        assert again["lock"] == real["lock"] == yaml.safe_load(text) and text_of(args) == text
+
+
+def test_what_is_returned_and_written(run_module, args):
+    result = run_module("fleet_lock", args)
+    assert result["resolved"] == [
+        {"what": "model", "name": "tiny", "reason": "not in the lock"}, {"what": "image", "name": "localai", "reason": "not in the lock"},
+        {"what": "image", "name": "nginx", "reason": "not in the lock"}]
+    assert [line.split(":")[0] for line in result["changes"]] == ["image localai", "image nginx", "model tiny"]
+    assert result["lock"]["images"]["localai"]["platform"] == "linux/amd64" and result["lock"]["images"]["nginx"]["platform"] == "multi"
+    assert args["registry"].split("//")[1] not in text_of(args)
+    assert result["diff"]["before"] == "" and "tiny-Q4_K_M.gguf" in result["diff"]["after"] and "header:" not in result["diff"]["after"]
+    assert os.stat(args["path"]).st_mode & 0o777 == 0o644
+    assert os.listdir(os.path.dirname(args["path"])) == ["fleet.lock.yml"]
+
+
+def test_nothing_is_asked_when_nothing_lacks(run_module, args, server, registry):
+    run_module("fleet_lock", args)
+    server.log.clear()
+    registry.requests.clear()
+    args["wanted"][0]["context"] = 8192
+    assert not run_module("fleet_lock", args)["changed"]
+    assert server.log.as_list() == [] and registry.requests == []
+
+
+def test_only_what_is_asked_for_moves(run_module, args, server, registry, tmp_path):
+    before = run_module("fleet_lock", args)["lock"]
+    hub_repository.add_gguf(tmp_path / "hub", "tiny-Q4_K_M.gguf", general__name="a newer one")
+    registry.put_image("go-skynet/local-ai", "v4.9.0", salt="moved")
+    args["wanted"].append({"name": "eight", "source": f"hf://{NAME}", "quant": "Q8_0"})
+    after = run_module("fleet_lock", args)
+    assert after["lock"]["models"]["tiny"] == before["models"]["tiny"] and after["lock"]["images"] == before["images"]
+    assert after["changes"][0].startswith("model eight: added") and len(after["changes"]) == 1
+    assert after["lock"]["models"]["eight"]["commit"] != before["models"]["tiny"]["commit"]
+
+
+@pytest.mark.parametrize("prune, left", [(True, ["other"]), (False, ["other", "tiny"])])
+def test_models_that_are_no_longer_wanted(run_module, args, prune, left):
+    run_module("fleet_lock", args)
+    args["wanted"][0]["name"] = "other"
+    result = run_module("fleet_lock", {**args, "prune": prune})
+    assert sorted(result["lock"]["models"]) == left
+    assert any(line.startswith("model tiny: removed") for line in result["changes"]) is prune
+
+
+@pytest.mark.parametrize("half", ["wanted", "images"])
+def test_a_half_that_is_not_given_is_left_alone(run_module, args, half):
+    before = run_module("fleet_lock", args)["lock"]
+    del args[half]
+    result = run_module("fleet_lock", args)
+    assert result["lock"] == before and not result["changed"]
+
+
+def test_formatting_by_hand_is_no_change(run_module, args):
+    run_module("fleet_lock", args)
+    text = text_of(args) + "# a comment\n"
+    with open(args["path"], "w", encoding="utf-8") as stream:
+        stream.write(text)
+    assert not run_module("fleet_lock", args)["changed"] and text_of(args) == text
+
+
+def test_verify_says_which_tag_and_which_file_moved(run_module, args, server, registry, tmp_path):
+    hub_repository.about(tmp_path / "hub", commit="a" * 40, license="mit")
+    before = run_module("fleet_lock", args)["lock"]
+    args["resolve"] = "verify"
+    assert not run_module("fleet_lock", args)["changed"]
+    moved = registry.put_image("go-skynet/local-ai", "v4.9.0", salt="moved")
+    said = run_module("fleet_lock", args)["msg"]
+    assert moved in said and before["images"]["localai"]["digest"] in said and "quay.io/go-skynet/local-ai:v4.9.0" in said
+    del args["images"], args["registry"]
+    args["images"] = {}
+    changed = hub_repository.add_gguf(tmp_path / "hub", "tiny-Q4_K_M.gguf", general__name="other")
+    said = run_module("fleet_lock", args)["msg"]
+    assert changed in said and before["models"]["tiny"]["files"][0]["sha256"] in said and "a" * 40 in said
+
+
+def test_other_bytes_for_a_known_commit_change_nothing(run_module, args, tmp_path):
+    hub_repository.about(tmp_path / "hub", commit="a" * 40)
+    run_module("fleet_lock", args)
+    text = text_of(args)
+    hub_repository.add_gguf(tmp_path / "hub", "tiny-Q4_K_M.gguf", general__name="other")
+    args["wanted"].append({"name": "second", "source": f"hf://{NAME}"})
+    result = run_module("fleet_lock", args)
+    assert result["failed"] and "other bytes for the same commit" in result["msg"] and text_of(args) == text
+
+
+@pytest.mark.parametrize("change, words", [
+    ({"wanted": [{"name": "tiny", "source": f"hf://{NAME}", "quant": "Q6_K"}]}, ("no Q6_K", "Q4_K_M, Q8_0")),
+    ({"wanted": [{"name": "tiny", "source": "file:///srv/x.gguf"}]}, ("no known form", "hf://OWNER/REPOSITORY", "https://HOST")),
+    ({"wanted": [{"name": "tiny", "source": "preset:phi-2"}]}, ("no known form",)),
+    ({"wanted": [{"name": "reload", "source": f"hf://{NAME}"}]}, ("LocalAI's own routes",)),
+    ({"images": {"localai": {"name": "quay.io/go-skynet/local-ai", "version": "latest"}}}, ("exact version",)),
+    ({"images": {"localai": {"name": "quay.io/go-skynet/local-ai", "version": "v9"}}}, ("no such tag", "quay.io/go-skynet/local-ai:v9")),
+    ({"images": {"localai": "x"}}, ("images.localai", "name and version")),
+    ({"registry": "127.0.0.1:1"}, ("cannot be reached", "127.0.0.1:1")),
+    ({"registry_ca": "/nonexistent.pem"}, ("CA file",)),
+    ({"path": "/nonexistent/fleet.lock.yml"}, ("cannot be written", "/nonexistent/fleet.lock.yml")),
+    ({"path": "/"}, ("cannot be read",)),
+])
+def test_failures_are_sentences_and_change_nothing(run_module, args, change, words):
+    result = run_module("fleet_lock", {**args, "hub_token": "hf_secretword", "registry_username": "ann", "registry_password": "pa55word", **change})
+    assert result["failed"] and not os.path.exists(args["path"])
+    for word in words:
+        assert word in result["msg"]
+    assert "secretword" not in str(result) and "pa55word" not in str(result)
+
+
+def test_a_lock_edited_by_hand_is_checked(run_module, args):
+    run_module("fleet_lock", args)
+    with open(args["path"], "w", encoding="utf-8") as stream:
+        stream.write("schema: 1\nmodels:\n  tiny: {commit: x}\n")
+    result = run_module("fleet_lock", args)
+    assert result["failed"] and "models.tiny" in result["msg"] and args["path"] in result["msg"]
+
+
+def test_a_lie_in_the_name_is_a_warning(run_module, args, tmp_path):
+    hub_repository.add_gguf(tmp_path / "hub", "tiny-Q5_K_M.gguf", file_type=7)
+    args["wanted"][0]["quant"] = "Q5_K_M"
+    assert "says Q8_0" in str(run_module("fleet_lock", args)["warnings"])
+
+
+def test_a_link_stays_a_link(run_module, args, tmp_path):
+    real = tmp_path / "real.yml"
+    real.write_text("---\nschema: 1\n")
+    os.symlink(real, args["path"])
+    assert run_module("fleet_lock", args)["changed"]
+    assert os.path.islink(args["path"]) and "tiny" in real.read_text()
