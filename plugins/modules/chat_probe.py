@@ -125,7 +125,10 @@ checks:
   type: list
   elements: dict
   contains:
-    name: {description: "V(ready), V(models), V(chat), V(completion), V(embedding), V(rerank), V(stream), V(no_key), V(wrong_key) or V(closed).", type: str, returned: success}
+    name:
+      description: V(ready), V(models), V(chat), V(completion), V(embedding), V(rerank), V(stream), V(no_key), V(wrong_key) or V(closed).
+      type: str
+      returned: success
     target: {description: The model or route that was asked., type: str, returned: success}
     ok: {description: Whether it passed., type: bool, returned: success}
     got: {description: What was seen., type: str, returned: success}
