@@ -144,24 +144,25 @@ def sha256_of(path: Path) -> str:
     return digest.hexdigest()
 
 
-def check_space(blob: Blob, reserve_bytes: int = RESERVE) -> None:
-    """FleetError unless the bytes still missing fit on the file system with `reserve_bytes` left free."""
+def check_space(blob: Blob, reserve_bytes: int = RESERVE, ahead_bytes: int = 0) -> None:
+    """FleetError unless the bytes still missing, and `ahead_bytes` of blobs that come after, fit with `reserve_bytes` left free."""
     place = blob.target.parent
     while not place.exists():
         place = place.parent
     stat = os.statvfs(place)
-    free, missing = stat.f_bavail * stat.f_frsize, blob.size - blob.bytes_present()
-    if missing + reserve_bytes > free:
+    free, needed = stat.f_bavail * stat.f_frsize, blob.size - blob.bytes_present() + ahead_bytes
+    if needed + reserve_bytes > free:
+        what = f"{blob.label} and what comes after it" if ahead_bytes else blob.label
         raise FleetError(
-            f"There is not enough disk space for {blob.label}", str(blob.target.parent),
-            f"{free} bytes free ({_gib(free)}), {missing} needed ({_gib(missing)}) with {reserve_bytes} left over",
-            f"Free {missing + reserve_bytes - free} bytes there, or place the model store on a larger file system.",
+            f"There is not enough disk space for {what}", str(blob.target.parent),
+            f"{free} bytes free ({_gib(free)}), {needed} needed ({_gib(needed)}) with {reserve_bytes} left over",
+            f"Free {needed + reserve_bytes - free} bytes there, or place the model store on a larger file system.",
         )
 
 
 def fetch(
     blob: Blob, *, headers: Mapping[str, str] | None = None, ca_path: str = "", progress: Callable[[Progress], None] | None = None,
-    reserve_bytes: int = RESERVE, timeout: float = 30.0, retries: int = 6, clock: Clock = Clock(),
+    reserve_bytes: int = RESERVE, ahead_bytes: int = 0, timeout: float = 30.0, retries: int = 6, clock: Clock = Clock(),
 ) -> Fetched:
     """Bring the blob into place, whatever an earlier run left; at once when it is there.
 
@@ -175,7 +176,7 @@ def fetch(
     with _locked(blob, clock):
         if is_present(blob):
             return Fetched(blob.target, 0, blob.size, 0)
-        check_space(blob, reserve_bytes)
+        check_space(blob, reserve_bytes, ahead_bytes)
         try:
             return _Download(blob, source, show, retries, clock).run()
         except OSError as error:

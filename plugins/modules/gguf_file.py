@@ -69,6 +69,10 @@ options:
     description: Bytes that must stay free on the file system after the download.
     type: int
     default: 536870912
+  ahead_bytes:
+    description: Bytes of other files that come after this one. No download starts unless there is space for all of them.
+    type: int
+    default: 0
   timeout:
     description: Seconds without a byte after which a connection counts as lost.
     type: int
@@ -172,6 +176,7 @@ def argument_spec() -> dict[str, Any]:
         "ca_path": {"type": "str", "default": ""},
         "verify": {"type": "bool", "default": False},
         "reserve_bytes": {"type": "int", "default": RESERVE},
+        "ahead_bytes": {"type": "int", "default": 0},
         "timeout": {"type": "int", "default": 30},
         "retries": {"type": "int", "default": 6},
         "mode": {"type": "str", "default": "0644"},
@@ -231,7 +236,7 @@ def predict(blob: Blob, params: dict[str, Any], wrong: bool) -> dict[str, int]:
     if params["state"] == "absent" or (is_present(blob) and not wrong):
         return {"bytes_fetched": 0, "resumed_from": 0, "retries": 0}
     open_source(blob.url, request_headers(params), "", params["timeout"])
-    check_space(blob, params["reserve_bytes"])
+    check_space(blob, params["reserve_bytes"], params["ahead_bytes"])
     part = blob.bytes_present()
     return {"bytes_fetched": blob.size - part, "resumed_from": part, "retries": 0}
 
@@ -247,7 +252,7 @@ def apply(module: AnsibleModule, blob: Blob, wrong: bool) -> dict[str, int]:
     done = {"bytes_fetched": 0, "resumed_from": 0, "retries": 0}
     if not is_present(blob):
         fetched = fetch(blob, headers=request_headers(params), ca_path=params["ca_path"], reserve_bytes=params["reserve_bytes"],
-                        timeout=float(params["timeout"]), retries=params["retries"])
+                        ahead_bytes=params["ahead_bytes"], timeout=float(params["timeout"]), retries=params["retries"])
         done = {"bytes_fetched": fetched.bytes_fetched, "resumed_from": fetched.resumed_from, "retries": fetched.retries}
     path = str(blob.target)
     module.set_mode_if_different(path, blob.mode, False)

@@ -109,6 +109,7 @@ def test_verify_repairs_a_damaged_blob(run_module: Module, args: dict[str, Any])
         ({"mode": "u=rw"}, "The mode is not octal (mode): got u=rw."),
         ({"url": "ftp://host/x"}, "The URL cannot be fetched (ftp://host/x)"),
         ({"reserve_bytes": 1 << 60}, "There is not enough disk space for tiny"),
+        ({"ahead_bytes": 1 << 60}, "There is not enough disk space for tiny and what comes after it"),
         ({"url": ...}, "state is present but all of the following are missing: url"),
     ],
 )
