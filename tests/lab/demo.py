@@ -1,0 +1,141 @@
+"""`make demo`: the lab up, the product's site.yml and verify.yml against it, a real answer, and how to go on."""
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any, Sequence
+
+ROOT = Path(__file__).resolve().parents[2]
+STATE = ROOT / ".lab" / "demo"
+INVENTORY = STATE / "inventory" / "hosts.yml"
+VERDICT = STATE / "verdict.json"
+HEADER = STATE / "authorization.header"
+CA = STATE / "edge-ca.crt"
+KEY = "/opt/localai/secrets/consumers/default.key"
+QUESTION = {"messages": [{"role": "user", "content": "The capital of France is"}], "max_tokens": 24, "temperature": 0}
+
+
+def run(command: Sequence[str | Path]) -> None:
+    """Run one step with its output shown; a failure ends the demo with the step's own exit code."""
+    code = subprocess.run([str(word) for word in command], cwd=ROOT, check=False).returncode
+    if code:
+        print(f"\nThe demo stopped: `{' '.join(map(str, command))}` ended with exit code {code}. What went wrong is above.", file=sys.stderr)
+        raise SystemExit(code)
+
+
+def playbook(name: str, *more: str) -> None:
+    """Run one of the product's playbooks against the lab."""
+    run([Path(sys.executable).parent / "ansible-playbook", "-i", INVENTORY, f"playbooks/{name}.yml", *more])
+
+
+def on(host: str, *command: str) -> str:
+    """Standard output of a command on a lab server, by Ansible's own connection."""
+    done = subprocess.run(
+        [Path(sys.executable).parent / "ansible", "-i", INVENTORY, host, "-m", "ansible.builtin.command", "-a", " ".join(command)],
+        cwd=ROOT, check=True, capture_output=True, text=True,
+        env={**os.environ, "ANSIBLE_STDOUT_CALLBACK": "ansible.builtin.oneline", "ANSIBLE_CALLBACK_RESULT_FORMAT": "json"},
+    )
+    return done.stdout.split("(stdout)", 1)[1].strip()
+
+
+def private(path: Path, text: str) -> None:
+    """Write a file that only its owner can read."""
+    path.unlink(missing_ok=True)
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(text)
+
+
+def facts() -> dict[str, Any]:
+    """Gateway, its address, domain and first model as the inventory has them."""
+    shown = subprocess.run(
+        [Path(sys.executable).parent / "ansible-inventory", "-i", INVENTORY, "--list"], cwd=ROOT, check=True, capture_output=True, text=True)
+    inventory = json.loads(shown.stdout)
+    gateway = inventory["localai_gateway"]["hosts"][0]
+    values = inventory["_meta"]["hostvars"][gateway]
+    return {
+        "gateway": gateway, "address": values["ansible_host"], "domain": values["proxy_domain"],
+        "model": values["models_wanted"][0]["name"], "aliases": values["models_wanted"][0].get("aliases", []),
+    }
+
+
+def table(rows: Sequence[Sequence[str]]) -> str:
+    """Rows in columns as wide as their widest cell."""
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    return "\n".join("  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows)
+
+
+def plan_rows(verdict: dict[str, Any]) -> list[list[str]]:
+    """The plan beside what the running containers were measured to hold."""
+    rows = [["HOST", "MODEL", "THREADS", "CONTEXT", "SLOTS", "MEMORY PLANNED", "MEMORY MEASURED", "LIMIT"]]
+    for row in verdict["plan"]:
+        rows.append([
+            row["host"], row["model"], str(row["threads"]), str(row["context"]), str(row["slots"]),
+            gib(row["memory_planned"]), gib(row["memory_measured"]), gib(row["memory_limit"]),
+        ])
+    return rows
+
+
+def gib(size: int | None) -> str:
+    """Bytes for people."""
+    return "-" if size is None else f"{size / 2**30:.2f} GiB"
+
+
+def ask(at: dict[str, Any]) -> str:
+    """The model's answer, asked exactly as the printed line asks."""
+    done = subprocess.run(["bash", "-c", curl(at)], cwd=ROOT, check=True, capture_output=True, text=True, timeout=120)
+    return json.loads(done.stdout)["choices"][0]["message"]["content"].strip()
+
+
+def curl(at: dict[str, Any]) -> str:
+    """A line to paste; the key stays in a file, out of the process list."""
+    body = json.dumps({"model": (at["aliases"] or [at["model"]])[-1], **QUESTION})
+    return (
+        f"curl -sS --fail-with-body -m 100 --cacert {CA.relative_to(ROOT)} --resolve {at['domain']}:443:{at['address']} -H @{HEADER.relative_to(ROOT)} \\\n"
+        f"    -H 'Content-Type: application/json' -d '{body}' \\\n"
+        f"    https://{at['domain']}/v1/chat/completions"
+    )
+
+
+def main() -> int:
+    """Exit code 0 when the model answered; 1 or a step's own code otherwise."""
+    phases: list[tuple[str, float]] = []
+    start = last = time.monotonic()
+
+    def done(name: str) -> None:
+        nonlocal last
+        now = time.monotonic()
+        phases.append((name, now - last))
+        last = now
+
+    run([sys.executable, "-m", "tests.lab", "up", "--instance", "demo"])
+    done("lab")
+    playbook("site")
+    done("site.yml")
+    playbook("verify", "-e", f"common_verdict_path={VERDICT}")
+    done("verify.yml")
+
+    at = facts()
+    private(HEADER, f"Authorization: Bearer {on(at['gateway'], 'cat', KEY)}\n")
+    CA.write_text(on(at["gateway"], "cat", "/opt/localai/config/proxy/ca.crt").replace("\\n", "\n") + "\n", encoding="utf-8")
+    answer = ask(at)
+    done("first answer")
+
+    print("\nThe plan, and what the running containers hold:\n")
+    print(table(plan_rows(json.loads(VERDICT.read_text(encoding="utf-8")))))
+    print(f"\nURL      https://{at['domain']}/v1  (here at {at['address']})")
+    print(f"Key      {KEY} on {at['gateway']}, for root only; a header for curl with it is in {HEADER.relative_to(ROOT)}")
+    print(f"Models   {', '.join([at['model'], *at['aliases']])}")
+    print(f"\nAsked “{QUESTION['messages'][0]['content']}”, {at['model']} answered:\n\n  {answer}\n")
+    print(f"Try it:\n\n  {curl(at)}\n")
+    print("Go on:   ansible-playbook -i .lab/demo/inventory/hosts.yml playbooks/site.yml   (again: nothing changes)")
+    print("         make demo-down                                                        (removes all of it)\n")
+    print("Time     " + ", ".join(f"{name} {seconds:.0f} s" for name, seconds in phases) + f"; together {time.monotonic() - start:.0f} s")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
