@@ -16,7 +16,7 @@ description:
 options:
   path:
     description:
-      - The directory. It is created when it is missing.
+      - The directory. It is created when it is missing, and its missing parents with permissions 0755.
     type: path
     required: true
   mode:
@@ -211,7 +211,14 @@ def give(path, wanted):
 
 def make_directory(action):
     """Create the directory or set its owner and permissions."""
-    os.makedirs(action.name, exist_ok=True)
+    missing = []
+    folder = action.name
+    while not os.path.isdir(folder):
+        missing.append(folder)
+        folder = os.path.dirname(folder)
+    for folder in reversed(missing):
+        os.mkdir(folder)
+        os.chmod(folder, 0o755)  # whatever the umask of the connection is
     give(action.name, action.wanted)
 
 
