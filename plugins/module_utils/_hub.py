@@ -102,9 +102,9 @@ def _of_quant(candidates: Sequence[_Candidate], quant: str, where: str) -> _Cand
     if len(fitting) == 1:
         return fitting[0]
     if fitting:
-        raise FleetError(f"Several files of the repository are {quant}", where, _some(e.files[0].path for e in fitting),
-                         "Name one of them as the model's file.")
-    raise FleetError(f"The repository has no {quant}", where, _what_is_there(candidates), "Choose one of these, or another repository.")
+        raise FleetError(f"Several files of the repository are {quant}", where,
+                         do=f"They are {_some(e.files[0].path for e in fitting)}: name one of them as the model's file.")
+    raise FleetError(f"The repository has no {quant}", where, do=f"It has {_what_is_there(candidates)}. Choose one of these, or another repository.")
 
 
 def _marked(candidates: Sequence[_Candidate], mark: str | None) -> list[_Candidate]:

@@ -108,7 +108,7 @@ def wanted_spec() -> dict[str, Any]:
         "hosts": {**words, "default": []},
         "template": {"type": "dict", "options": {"chat": text, "chat_message": text, "completion": text}},
         "stopwords": {**words, "default": []},
-        "max_tokens": number,
+        "max_tokens": {**number, "no_log": False},
     }
 
 
