@@ -74,7 +74,7 @@ class Builder:
         return {recipe.name: recipe.tag for recipe in wanted}
 
     def _prepare(self, missing: Sequence[Recipe]) -> None:
-        fresh = [recipe.name for recipe in missing if not self._has(recipe.package_tag)]
+        fresh = sorted({recipe.layer or recipe.name for recipe in missing if not self._has(recipe.package_tag)})
         self._progress.say(f"images to make: {', '.join(recipe.name for recipe in missing)} (packages first: {', '.join(fresh) or 'none'})")
         if fresh:
             engine.require(PROGRAMS, self._progress.say)
@@ -83,7 +83,7 @@ class Builder:
 
     def _one(self, recipe: Recipe) -> None:
         begin = time.monotonic()
-        with self._lock(recipe.name), _scratch() as scratch:
+        with self._lock(recipe.layer or recipe.name), _scratch() as scratch:
             if self._has(recipe.tag):
                 return
             tree: Path | None = None

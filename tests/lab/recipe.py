@@ -30,6 +30,7 @@ class Recipe:
     `hooks`: shell commands run as root after the packages are in, `$1` is the tree (`chroot "$1" ...` works). They belong to the
     package layer: an edit builds it again, so keep what changes often in `files`.
     `offers`: packages that the image does not have but can install without a network, with all they need (a local apt repository).
+    `layer`: another recipe with the very same packages, hooks, offers and subtree, whose package layer is this one's too.
     `subtree`: the directory of the tree that becomes the image's root ("/": all of it); a hook usually fills it.
     `files`: path in the image → (source path, or the content as bytes; mode). The second layer; they win over the packages' files.
     `links`: path in the image → target of a symbolic link.
@@ -44,6 +45,7 @@ class Recipe:
     hooks: tuple[str, ...] = ()
     offers: tuple[str, ...] = ()
     subtree: str = "/"
+    layer: str = ""
     entrypoint: tuple[str, ...] = ()
     command: tuple[str, ...] = ()
     env: Mapping[str, str] = field(default_factory=dict)
@@ -61,7 +63,7 @@ class Recipe:
             "format": RECIPE_FORMAT, "suite": self.suite, "packages": sorted(self.packages), "hooks": self.hooks,
             "offers": sorted(self.offers), "subtree": self.subtree,
         }
-        return f"{PREFIX}/{self.name}-packages:{_digest(parts)}"
+        return f"{PREFIX}/{self.layer or self.name}-packages:{_digest(parts)}"
 
     @property
     def tag(self) -> str:

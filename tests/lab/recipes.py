@@ -1,6 +1,8 @@
 """The lab's images: a server, a registry, nginx, the hub and (tests/lab/localai) the LocalAI stand-in with its backend."""
 from __future__ import annotations
 
+from dataclasses import replace
+
 from .localai.recipes import RECIPES as LOCALAI_RECIPES
 from .recipe import HERE, Recipe
 
@@ -76,14 +78,17 @@ NGINX = Recipe(
     stop_signal="SIGQUIT",
 )
 
-HUB = Recipe(
+HUB = replace(
+    HOST,
     name="hub",
-    suite="trixie",
-    packages=("python3",),
+    layer="host",
     files={"/srv/hub.py": (HERE / "hub.py", 0o644)},
     command=("python3", "/srv/hub.py", "--root", "/hub", "--host", "0.0.0.0", "--port", "443", "--cert", "/certs/tls.crt", "--key", "/certs/tls.key"),
     env={"PYTHONUNBUFFERED": "1"},
     ports=("443/tcp",),
+    volumes=(),
+    stop_signal="",
 )
 
-RECIPES: dict[str, Recipe] = {recipe.name: recipe for recipe in (HOST, REGISTRY, NGINX, HUB, *LOCALAI_RECIPES)}
+# HUB last: it takes the package layer of HOST, which is ready by then.
+RECIPES: dict[str, Recipe] = {recipe.name: recipe for recipe in (HOST, REGISTRY, NGINX, *LOCALAI_RECIPES, HUB)}
