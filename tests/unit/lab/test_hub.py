@@ -201,7 +201,7 @@ def test_switches_over_http_and_log(server: hub.HubServer) -> None:
     put = get(f"{server.url}/__switch__", method="PUT", data=b'{"error_503": 1}')
     assert put[0] == 200 and json.loads(put[2]) == {"error_503": {"times": 1}}
     assert get(f"{server.url}/__switch__", method="PUT", data=b'{"erorr": 1}')[0] == 400
-    assert [get(resolve(server))[0] for _ in range(2)] == [503, 200]
+    assert [get(resolve(server))[0] for dummy in range(2)] == [503, 200]
     log = json.loads(get(f"{server.url}/__requests__")[2])
     assert [(e["status"], e["bytes"] >= len(BODY)) for e in log] == [(503, False), (302, False), (200, True)]
     assert json.loads(get(f"{server.url}/__requests__", method="DELETE")[2]) == []

@@ -45,12 +45,19 @@ class Run:
         self.blob = Blob(url, store / f"{SHA256}.gguf", SHA256, SIZE, "tiny")
         self.waits: list[float] = []
         self.seen: list[Progress] = []
+        self.early: list[Progress] = []
 
     def __call__(self, **options: Any) -> _fetch.Fetched:
         options.setdefault("reserve_bytes", 0)
         options.setdefault("timeout", 5.0)
-        options.setdefault("progress", self.seen.append)
+        options.setdefault("progress", self.watch)
         return _fetch.fetch(self.blob, clock=Clock(sleep=self.waits.append), **options)
+
+    def watch(self, progress: Progress) -> None:
+        """Keep what is told, and what is told while the target has its name already."""
+        self.seen.append(progress)
+        if self.blob.target.exists():
+            self.early.append(progress)
 
     def error(self, **options: Any) -> str:
         with pytest.raises(FleetError) as error:
@@ -87,6 +94,7 @@ def test_fresh(server: hub.HubServer, run: Run) -> None:
     assert run.left() == []
     assert [p.phase for p in run.seen][::len(run.seen) - 1] == ["connecting", "verifying"]
     assert run.seen[-1].bytes == run.seen[-1].total == SIZE
+    assert run.early == [], "the name was given before the sha256 was verified"
 
 
 def test_present_blobs_are_trusted_by_name_and_size(server: hub.HubServer, run: Run) -> None:

@@ -73,7 +73,7 @@ def test_removal_takes_what_an_unfinished_download_left(run_module: Module, args
     part.parent.mkdir(parents=True)
     part.write_bytes(b"half")
     absent = {"dest_dir": args["dest_dir"], "sha256": SHA256, "state": "absent"}
-    assert [run_module("gguf_file", absent)["changed"] for _ in range(2)] == [True, False]
+    assert [run_module("gguf_file", absent)["changed"] for dummy in range(2)] == [True, False]
     assert list(part.parent.iterdir()) == []
 
 
