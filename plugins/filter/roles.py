@@ -15,7 +15,6 @@ from ansible_collections.localai.fleet.plugins.module_utils._compose import env_
 from ansible_collections.localai.fleet.plugins.module_utils._daemon import merge, text, unchanged
 from ansible_collections.localai.fleet.plugins.module_utils._errors import FleetError
 from ansible_collections.localai.fleet.plugins.module_utils._modelyaml import render_all
-from ansible_collections.localai.fleet.plugins.module_utils._table import plan_lines
 from ansible_collections.localai.fleet.plugins.module_utils._variables import known_names, prefixes, unknown_names
 
 MANAGED = "# managed by localai.fleet\n"
@@ -67,7 +66,6 @@ class FilterModule:
             "daemon_settings": _told(daemon_settings),
             "image_reference": _told(image_reference),
             "model_yaml": _told(model_yaml),
-            "plan_lines": plan_lines,
             "redact": redact,
             "unknown_variables": unknown_variables,
         }

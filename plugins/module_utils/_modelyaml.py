@@ -54,7 +54,7 @@ def render_all(instances: Sequence[Mapping[str, Any]], wanted: Sequence[Mapping[
 
 
 def _parameters(model: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[str, Any]:
-    found = {"model": f"gguf/{model['sha256']}.gguf"}
+    found = {"model": f"gguf/{model['sha256']}.gguf", "batch": model["batch"]}
     return {**found, "max_tokens": wanted["max_tokens"]} if wanted.get("max_tokens") else found
 
 

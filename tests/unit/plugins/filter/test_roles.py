@@ -38,7 +38,7 @@ def test_daemon_settings_leave_a_file_that_says_the_same() -> None:
 
 
 def test_model_yaml_is_one_file_a_served_name() -> None:
-    model = {"name": "m", "sha256": "a" * 64, "kind": "chat", "threads": 1, "threads_batch": 1, "context": 512, "slots": 1, "unified": True,
+    model = {"name": "m", "sha256": "a" * 64, "kind": "chat", "threads": 1, "threads_batch": 1, "context": 512, "batch": 512, "slots": 1, "unified": True,
              "kv_type": "f16", "prompt_cache": 0, "checkpoints": 0, "aliases": ["gpt-4"]}
     files = FILTERS["model_yaml"]([{"models": [model]}], [{"name": "m", "template": {"chat": "{{.Input}}\nassistant:"}}])
     assert [(item["name"], item["mode"]) for item in files] == [("gpt-4.yaml", "0640"), ("m.yaml", "0640")]
@@ -54,6 +54,5 @@ def test_unknown_variables(tmp_path) -> None:
     assert FILTERS["unknown_variables"](["localai_prt"], str(tmp_path)) == ["The variable localai_prt is unknown: did you mean localai_port?"]
 
 
-def test_redact_and_plan_lines() -> None:
+def test_redact() -> None:
     assert FILTERS["redact"]("the key is hunter2!", ["hunter2"]) == "the key is ********!"
-    assert FILTERS["plan_lines"]({"hosts": {}})[0].startswith("host")

@@ -7,12 +7,12 @@ from ansible_collections.localai.fleet.plugins.module_utils._errors import Fleet
 
 SHA = "a" * 64
 PLANNED = {
-    "name": "m", "sha256": SHA, "kind": "chat", "threads": 3, "threads_batch": 4, "context": 4096, "slots": 2, "unified": True,
+    "name": "m", "sha256": SHA, "kind": "chat", "threads": 3, "threads_batch": 4, "context": 4096, "batch": 512, "slots": 2, "unified": True,
     "kv_type": "f16", "prompt_cache": 256 << 20, "checkpoints": 3, "aliases": ["gpt-4"],
 }
 PLAIN = {
     "name": "m", "backend": "llama-cpp", "known_usecases": ["chat", "completion"], "context_size": 4096, "threads": 3, "mmap": True,
-    "parameters": {"model": f"gguf/{SHA}.gguf"},
+    "parameters": {"model": f"gguf/{SHA}.gguf", "batch": 512},
     "options": ["parallel:2", "kv_unified:true", "threads_batch:4", "cache_ram:256", "n_ctx_checkpoints:3"],
 }
 
@@ -22,7 +22,7 @@ PLAIN = {
     ({}, {"template": {"chat": "", "chat_message": None}, "stopwords": [], "max_tokens": None}, {}),
     ({}, {"template": {"chat": "{{.Input}}", "completion": ""}}, {"template": {"chat": "{{.Input}}"}}),
     ({}, {"stopwords": ["\nuser:"]}, {"stopwords": ["\nuser:"]}),
-    ({}, {"max_tokens": 512}, {"parameters": {"model": f"gguf/{SHA}.gguf", "max_tokens": 512}}),
+    ({}, {"max_tokens": 512}, {"parameters": {"model": f"gguf/{SHA}.gguf", "batch": 512, "max_tokens": 512}}),
     ({"kv_type": "q8_0"}, {}, {"cache_type_k": "q8_0", "cache_type_v": "q8_0", "flash_attention": "on"}),
     ({"kind": "embedding"}, {}, {"known_usecases": ["embeddings"], "embeddings": True}),
     ({"kind": "rerank"}, {}, {"known_usecases": ["rerank"], "reranking": True}),
