@@ -10,6 +10,7 @@ a sibling) makes all others burn time, so a thread too many costs far more than 
 from __future__ import annotations
 
 import heapq
+import math
 from dataclasses import dataclass
 from typing import Any, Optional, Sequence
 
@@ -17,6 +18,8 @@ from ._capacity import Capacity
 from ._errors import FleetError
 
 RESERVE_FROM_CORES = 4  # from here on one core is left to the system, the server process and the proxy
+# The server process needs time beside the threads: 0 of 60 periods throttled with it, 14 to 18 of 50 without (1 thread)
+SERVER_CORES = 0.5
 THREADS_PER_CHANNEL = 3  # more do not read the weights faster: memory is the limit
 
 
@@ -32,7 +35,8 @@ class ModelThreads:
 class Threads:
     """The thread plan of one instance.
 
-    `budget`: cores for inference. `cpus`: the container's CPU limit in cores. `cpuset`: CPUs to pin to, or None.
+    `budget`: cores for inference. `cpus`: the container's CPU limit in cores, half a core above the budget where the
+    host has it, so that the server process does not get the threads throttled. `cpuset`: CPUs to pin to, or None.
     `server`: the value of LOCALAI_THREADS, what one model alone would get. `models`: in the order of the weights.
     `max_active`: how many models may run at once when they outnumber the budget, else None.
     """
@@ -70,12 +74,18 @@ def plan_threads(capacity: Capacity, models: Sequence[float] = (1.0,), reserve: 
     return Threads(
         budget=budget,
         reserve=kept,
-        cpus=float(budget),
+        cpus=_cpu_limit(capacity, budget),
         cpuset=None,
         server=bound,
         models=tuple(ModelThreads(*pair) for pair in zip(decode, batch)),
         max_active=budget if len(models) > budget else None,
     )
+
+
+def _cpu_limit(capacity: Capacity, budget: int) -> float:
+    """Budget and server, within the quota and the logical CPUs of the host (Docker refuses more than those)."""
+    ceilings = [capacity.quota_cores or math.inf, len(capacity.allowed_cpus) or budget]
+    return float(round(min(budget + SERVER_CORES, *ceilings), 2))
 
 
 def _check(models: Sequence[float], reserve: Optional[int]) -> None:

@@ -8,8 +8,10 @@ from ansible_collections.localai.fleet.plugins.module_utils import _capacity, _t
 from ansible_collections.localai.fleet.plugins.module_utils._errors import FleetError
 
 
-def capacity(tmp_path, cores, channels=None):
-    return replace(_capacity.read_capacity(str(tmp_path)), usable_cores=cores, memory_channels=channels)
+def capacity(tmp_path, cores, channels=None, logical=None, quota=None):
+    empty = _capacity.read_capacity(str(tmp_path))
+    return replace(empty, usable_cores=cores, memory_channels=channels, quota_cores=quota,
+                   allowed_cpus=tuple(range(cores if logical is None else logical)))
 
 
 @pytest.mark.parametrize(
@@ -37,7 +39,7 @@ def capacity(tmp_path, cores, channels=None):
 )
 def test_plan_threads(tmp_path, cores, channels, weights, reserve, budget, threads, batch, active):
     plan = _threads.plan_threads(capacity(tmp_path, cores, channels), weights, reserve)
-    assert (plan.budget, plan.cpus, plan.cpuset, plan.max_active) == (budget, float(budget), None, active)
+    assert (plan.budget, plan.cpuset, plan.max_active) == (budget, None, active)
     got, got_batch = [m.threads for m in plan.models], [m.threads_batch for m in plan.models]
     if threads is not None:
         assert (got, got_batch) == (threads, batch)
@@ -45,6 +47,25 @@ def test_plan_threads(tmp_path, cores, channels, weights, reserve, budget, threa
         assert sum(got) <= budget and sum(got_batch) <= budget
     assert all(1 <= one <= many for one, many in zip(got, got_batch))
     assert 1 <= plan.server <= budget
+
+
+@pytest.mark.parametrize(
+    "cores, logical, quota, cpus",
+    [
+        (2, 2, None, 2.0),
+        (2, 4, None, 2.5),
+        (8, 8, None, 7.5),
+        (1, 4, 1.5, 1.5),
+        (1, 4, 1.2, 1.2),
+        (1, 4, 0.5, 0.5),
+        (2, 8, 2.0, 2.0),
+        (7, 8, 7.5, 6.5),
+        (1, 0, None, 1.0),
+        (1, 1, 0.123456, 0.12),
+    ],
+)
+def test_the_limit_leaves_room_for_the_server(tmp_path, cores, logical, quota, cpus):
+    assert _threads.plan_threads(capacity(tmp_path, cores, None, logical, quota)).cpus == cpus
 
 
 def test_as_dict(tmp_path):
