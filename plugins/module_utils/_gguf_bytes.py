@@ -10,6 +10,7 @@ chunks, keeps only what is still to be parsed and counts every byte against the 
 from __future__ import annotations
 
 import os
+import ssl
 import struct
 import time
 import urllib.error
@@ -107,19 +108,20 @@ class HttpSource:
     """A GGUF file behind a server that answers byte ranges.
 
     `headers` may hold a token: it is sent to the URL's own host only. `size` (bytes) is checked
-    against the server's answer when given. `opener` is an `urllib` opener, for a private CA or a proxy.
+    against the server's answer when given. `context` is for a private CA; `opener` is a whole `urllib` opener.
     """
 
     counted = True
 
-    def __init__(self, url: str, headers: Mapping[str, str] | None = None, size: int | None = None, opener: Any = None) -> None:
+    def __init__(self, url: str, headers: Mapping[str, str] | None = None, size: int | None = None, opener: Any = None,
+                 context: ssl.SSLContext | None = None) -> None:
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise GgufError("The URL of a GGUF file must be http or https", url.split("?")[0], parts.scheme, "Correct the URL.")
         self.url, self.headers, self.size = url, dict(headers or {}), size
         # The query may hold a signature, the user part a password: neither is printed.
         self.label = f"{parts.scheme}://{parts.hostname}{f':{parts.port}' if parts.port else ''}{parts.path}"
-        self.opener = opener or urllib.request.build_opener(_SameHostRedirects())
+        self.opener = opener or urllib.request.build_opener(_SameHostRedirects(), urllib.request.HTTPSHandler(context=context))
         self._own_opener = opener is None
 
     def read_at(self, offset: int, count: int, deadline: float) -> bytes:

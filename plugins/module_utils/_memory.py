@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Iterable
 
 from ._errors import FleetError
-from ._gguf import Header
+from ._gguf import Header, TensorGroup
 from ._shape import HYBRID, Layer, Shape, at_layer, largest, shape_of
 
 MIB = 1 << 20
@@ -26,7 +26,8 @@ CHECKPOINTS = 4
 """Context checkpoints a slot (`n_ctx_checkpoints`) for models that cannot rewind their state; each request adds two."""
 CELL_PADDING = 256
 """llama.cpp rounds cache cells up to this."""
-KV_TYPES = {"f32": (4, 1), "f16": (2, 1), "bf16": (2, 1), "q8_0": (34, 32), "q5_1": (24, 32), "q5_0": (22, 32), "q4_1": (20, 32), "q4_0": (18, 32), "iq4_nl": (18, 32)}
+KV_TYPES = {"f32": (4, 1), "f16": (2, 1), "bf16": (2, 1), "q8_0": (34, 32), "q5_1": (24, 32), "q5_0": (22, 32), "q4_1": (20, 32),
+            "q4_0": (18, 32), "iq4_nl": (18, 32)}
 """Cache type → bytes a block, elements a block."""
 REPACK_RULES = {
     "Q4_0": ((("avx2",), 8), (("neon", "i8mm"), 4), (("neon", "dotprod"), 4)),
@@ -40,13 +41,16 @@ REPACK_RULES = {
     "MXFP4": ((("avx2",), 8), (("neon", "dotprod"), 4)),
 }
 """Tensor type → instruction sets needed and what must divide the rows (ggml-cpu/repack.cpp)."""
-AMX_TYPES = frozenset(("Q4_0", "Q4_1", "Q8_0", "Q4_K", "Q5_K", "Q6_K", "IQ4_XS", "F16"))
-"""Types that AMX hosts copy into tiles, rows in 32s, with up to 6 % of padding and scales."""
-AMX_PADDING = (106, 100)
+AMX_BLOCKS = {"Q4_0": (18, 18), "Q4_1": (20, 20), "Q8_0": (38, 34), "Q4_K": (148, 144), "Q5_K": (180, 176),
+              "Q6_K": (210, 210), "IQ4_XS": (138, 136), "F16": (2, 2)}
+"""Types that AMX hosts copy into tiles when rows come in 32s → bytes a block there, in the file (ggml-cpu/amx/mmq.cpp)."""
+AMX_BOUND = (38, 34)
 UNGATED = frozenset("""phi2 falcon gptneox gptj gpt2 starcoder starcoder2 mpt bloom codeshell bert nomic-bert-moe jina-bert-v3 nemotron nemotron_h
     nemotron_h_moe arcee apertus""".split())
 PARALLEL = frozenset(("cohere2", "cohere2moe", "command-r", "falcon", "bert", "granitehybrid"))
 """Blocks that hold one more row of the embedding's width."""
+ONLY_EXPERTS = frozenset(("qwen2moe", "qwen3moe", "qwen35moe", "olmoe", "gpt-oss", "llama"))
+"""Every layer is a mixture when there are experts: `feed_forward_length` is another thing there."""
 GATED_QUERY = frozenset(("qwen3next", "qwen35", "qwen35moe"))
 SPM = frozenset(("llama", "bert", "t5"))
 """Tokenizers whose tables need less memory than those of byte-pair encoding."""
@@ -161,21 +165,24 @@ def repack_bytes(shape: Header, isa: Iterable[str]) -> tuple[int, bool]:
     names = frozenset(isa)
     if shape.tensors is None:
         return _repack_bound(shape.file_size or 0, names), False
-    roles = {"matrix", "experts", "output"} | (set() if shape_of(shape).cached is False else {"tied"})
+    roles = {"matrix", "experts", "output", "other"} | ({"tied"} if shape_of(shape).cached else set())
     if not names:
-        return max(repack_bytes(shape, some)[0] for some in (("avx2", "avx512"), ("neon", "dotprod", "i8mm"))), False
-    total = 0
-    for group in shape.tensors:
-        if group.role in roles and "amx" in names and group.role != "experts" and group.type in AMX_TYPES and group.rows_divisor == 32:
-            total += group.bytes * AMX_PADDING[0] // AMX_PADDING[1]
-        elif group.role in roles and any(names.issuperset(needed) and group.rows_divisor % rows == 0 for needed, rows in REPACK_RULES.get(group.type, ())):
-            total += group.bytes
-    return total, True
+        return max(repack_bytes(shape, some)[0] for some in (("avx2", "avx512", "amx"), ("neon", "dotprod", "i8mm"))), False
+    return sum(_repacked(group, names) for group in shape.tensors if group.role in roles), True
+
+
+def _repacked(group: TensorGroup, names: frozenset[str]) -> int:
+    """Bytes that a group takes once rewritten, 0 when this processor leaves it mapped. AMX comes first, as in the engine."""
+    if "amx" in names and group.role != "experts" and group.type in AMX_BLOCKS and group.rows_divisor % 32 == 0:
+        tile, block = AMX_BLOCKS[group.type]
+        return group.bytes * tile // block
+    rules = REPACK_RULES.get(group.type, ()) if group.role != "other" else ()
+    return group.bytes if any(names.issuperset(needed) and group.rows_divisor % rows == 0 for needed, rows in rules) else 0
 
 
 def _repack_bound(file: int, names: frozenset[str]) -> int:
     if "amx" in names:
-        return file * AMX_PADDING[0] // AMX_PADDING[1]
+        return file * AMX_BOUND[0] // AMX_BOUND[1]
     if "avx2" in names:
         return file * 85 // 100
     return 0 if names and "neon" not in names else file
@@ -282,7 +289,7 @@ def _expert_width(shape: Header) -> int:
 def _dense_width(shape: Header) -> int:
     """The widest dense feed-forward; models of experts only keep a width that no layer uses."""
     only_experts = shape.get("expert_used_count") and not shape.get("leading_dense_block_count") and (shape.get("interleave_moe_layer_step") or 1) <= 1
-    return 0 if only_experts and shape.architecture in ("qwen3moe", "qwen2moe", "olmoe", "qwen35moe", "llama", "gpt-oss") else largest(shape.get("feed_forward_length"))
+    return 0 if only_experts and shape.architecture in ONLY_EXPERTS else largest(shape.get("feed_forward_length"))
 
 
 def _attention(shape: Header, model: Shape, settings: Settings, cells: _Cells, rows: int) -> int:

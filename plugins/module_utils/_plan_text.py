@@ -1,0 +1,48 @@
+# Copyright (c) 2026 localai.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# This file is private to the collection localai.fleet.
+"""A plan for people: rows, a table, and the text that diffs compare."""
+from __future__ import annotations
+
+import json
+from typing import Any, Mapping
+
+from ._placement import gib
+
+COLUMNS = ("host", "model", "threads", "context", "slots", "memory_planned", "memory_limit")
+
+
+def rows(plan: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """One row a model and host, by host; sizes in bytes.
+
+    `memory_planned` is what the model takes besides its file; `memory_limit` is that of its whole instance.
+    """
+    return [
+        {"host": host, "model": model["name"], "threads": model["threads"], "context": model["context"], "slots": model["slots"],
+         "memory_planned": model["memory"]["anonymous"], "memory_limit": instance["memory_limit"]}
+        for host, entry in sorted(plan["hosts"].items()) for instance in entry["instances"] for model in instance["models"]]
+
+
+def table(plan: Mapping[str, Any]) -> list[str]:
+    """The rows as aligned lines with a heading, then refusals, warnings and advice."""
+    cells = [tuple(name.replace("_", " ") for name in COLUMNS)] + [_cells(row) for row in rows(plan)]
+    widths = [max(len(line[column]) for line in cells) for column in range(len(COLUMNS))]
+    lines = ["  ".join(text.ljust(width) for text, width in zip(line, widths)).rstrip() for line in cells]
+    return lines + notes(plan)
+
+
+def notes(plan: Mapping[str, Any]) -> list[str]:
+    """Refusals, warnings and advice, a line each."""
+    found = [f"refused: {item['reason']}" for item in plan["refused"]]
+    found += [f"warning: {item['host']}: {item['message']}" for item in plan["warnings"]]
+    return found + [f"advice: {text}" for text in plan["advice"]]
+
+
+def text(plan: Mapping[str, Any]) -> str:
+    """The whole plan as stable JSON with a line break at the end; empty for no plan."""
+    return json.dumps(plan, indent=1, sort_keys=True) + "\n" if plan else ""
+
+
+def _cells(row: Mapping[str, Any]) -> tuple[str, ...]:
+    return tuple(gib(row[name]) if name.startswith("memory") else str(row[name]) for name in COLUMNS)

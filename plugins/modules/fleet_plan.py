@@ -1,0 +1,214 @@
+#!/usr/bin/python
+# Copyright (c) 2026 localai.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The one decision for the fleet."""
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: fleet_plan
+short_description: Decide which model runs where, with which threads and limits
+version_added: 0.1.0
+description:
+  - Takes what the servers can give, what is wanted and the lock, and returns the plan of the whole fleet. It needs no network and no host.
+  - Memory is planned for each model with every term apart. A model is placed where the memory that cannot be paged out fits.
+  - The same input gives the same plan, byte for byte. Only O(out) is ever written.
+extends_documentation_fragment:
+  - localai.fleet.attributes
+  - localai.fleet.wanted
+options:
+  capacities:
+    description: What each server can give, by name, as M(localai.fleet.capacity_facts) returns it.
+    type: dict
+    required: true
+  wanted:
+    required: true
+  lock:
+    description: The lock as M(localai.fleet.fleet_lock) returns it. It must hold every wanted model.
+    type: dict
+    required: true
+  topology:
+    description: How the servers form one service. V(auto) is standalone for one server and replicated for more.
+    type: str
+    choices: [auto, standalone, replicated]
+    default: auto
+  gateways:
+    description: Names of the hosts that run the proxy. On a server that is a gateway too, some memory is left to it.
+    type: list
+    elements: str
+    default: []
+  refuse:
+    description:
+      - What happens when a wanted model fits on fewer servers than asked for.
+      - V(fail) fails with the shortfall and what would fit. V(report) returns the plan of the rest.
+    type: str
+    choices: [fail, report]
+    default: fail
+  previous:
+    description: The plan that is deployed. The difference is against it, and replicas stay where they are while they fit.
+    type: dict
+  out:
+    description: A file to write the plan to, as JSON.
+    type: path
+author:
+  - localai.fleet contributors (@localai-fleet)
+"""
+
+EXAMPLES = r"""
+- name: Plan the fleet
+  localai.fleet.fleet_plan:
+    capacities:
+      ai1: "{{ hostvars.ai1.ansible_facts.localai_capacity }}"
+      ai2: "{{ hostvars.ai2.ansible_facts.localai_capacity }}"
+    wanted: "{{ models_wanted }}"
+    lock: "{{ common_lock }}"
+    gateways: "{{ groups.localai_gateway }}"
+  delegate_to: localhost
+  register: planned
+
+- name: Print the plan
+  ansible.builtin.debug:
+    var: planned.text
+"""
+
+RETURN = r"""
+plan:
+  description: The plan. Sizes are bytes.
+  returned: success
+  type: dict
+  contains:
+    schema: {description: Version of these fields., type: int, returned: success, sample: 1}
+    topology: {description: How the servers form one service., type: str, returned: success, sample: replicated}
+    hosts: {description: "Budget and instances of each server; an instance has limits, threads and models with every term of their memory.", type: dict, returned: success}
+    placement: {description: The servers of each model., type: dict, returned: success, sample: {llama-3.2-1b-instruct: [ai1, ai2]}}
+    refused: {description: "Models that a server cannot hold, with C(reason), C(short_by) bytes and C(fits_with).", type: list, elements: dict, returned: success}
+    warnings: {description: What to know of a host., type: list, elements: dict, returned: success}
+    advice: {description: What to know of a model., type: list, elements: str, returned: success}
+    unmet: {description: Models on fewer servers than asked for., type: list, elements: str, returned: success}
+table:
+  description: A row for each model on each server. C(memory_planned) is the model's, without its file. C(memory_limit) is its whole container's.
+  returned: success
+  type: list
+  elements: dict
+  sample:
+    - {host: ai1, model: llama-3.2-1b-instruct, threads: 7, context: 4096, slots: 2, memory_planned: 1300234240, memory_limit: 2443182080}
+text:
+  description: The table as lines, followed by refusals, warnings and advice.
+  returned: success
+  type: list
+  elements: str
+"""
+
+import contextlib
+import os
+from dataclasses import replace
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ..module_utils import _lock, _plan_text
+from ..module_utils._capacity import Capacity
+from ..module_utils._errors import FleetError
+from ..module_utils._gguf import Header
+from ..module_utils._glue import diff, fail
+from ..module_utils._placement import Plan, plan_fleet
+from ..module_utils._wanted import parse_wanted, wanted_spec
+
+
+def argument_spec() -> dict[str, dict[str, Any]]:
+    return {
+        "capacities": {"type": "dict", "required": True},
+        "wanted": {"type": "list", "elements": "dict", "required": True, "options": wanted_spec()},
+        "lock": {"type": "dict", "required": True},
+        "topology": {"type": "str", "choices": ["auto", "standalone", "replicated"], "default": "auto"},
+        "gateways": {"type": "list", "elements": "str", "default": []},
+        "refuse": {"type": "str", "choices": ["fail", "report"], "default": "fail"},
+        "previous": {"type": "dict"},
+        "out": {"type": "path"},
+    }
+
+
+def make_plan(params: dict[str, Any]) -> Plan:
+    """Check the input and plan."""
+    wanted = parse_wanted(params["wanted"])
+    lock = _lock.validate(params["lock"])
+    locked = {model.name: _locked(lock, model.name) for model in wanted}
+    return plan_fleet(
+        {name: _capacity(name, data) for name, data in params["capacities"].items()}, wanted,
+        {name: _header(model) for name, model in locked.items()}, topology=params["topology"], gateways=params["gateways"],
+        digests={name: model.files[0].sha256 for name, model in locked.items()}, previous=params["previous"])
+
+
+def refuse_unmet(plan: Plan) -> None:
+    """Fail for the first model that could not be placed as asked; the others are counted."""
+    if not plan.unmet:
+        return
+    reasons = [item.reason for item in plan.refused if item.model == plan.unmet[0]]
+    more = len(plan.refused) - 1
+    others = f" {more} more placement{'s' if more > 1 else ''} refused; refuse=report lists all." if more > 0 else ""
+    raise FleetError(f"The plan cannot place {plan.unmet[0]} as asked: {reasons[0]}{others}"[:-1], do="Nothing was changed.")
+
+
+def write(path: str, text: str) -> None:
+    """Put the plan's text into place at once; nobody sees half of it."""
+    temporary = f"{path}.{os.getpid()}.partial"
+    try:
+        with open(temporary, "w", encoding="utf-8") as stream:
+            stream.write(text)
+            os.fchmod(stream.fileno(), 0o644)
+        os.replace(temporary, path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise FleetError("The plan cannot be written", f"out {path}", error.strerror or str(error), "Check the path.") from error
+
+
+def read(path: str | None) -> str:
+    """The plan that a file holds; empty when there is none."""
+    try:
+        with open(path or "", encoding="utf-8") as stream:
+            return stream.read()
+    except OSError:
+        return ""
+
+
+def main() -> None:
+    module = AnsibleModule(argument_spec=argument_spec(), supports_check_mode=True)
+    params = module.params
+    try:
+        plan = make_plan(params)
+        if params["refuse"] == "fail":
+            refuse_unmet(plan)
+        data = plan.as_dict()
+        text, stored = _plan_text.text(data), read(params["out"])
+        changed = bool(params["out"]) and text != stored
+        if changed and not module.check_mode:
+            write(params["out"], text)
+    except FleetError as error:
+        fail(module, error)
+    before = _plan_text.text(params["previous"] or {}) or stored
+    module.exit_json(changed=changed, plan=data, table=_plan_text.rows(data), text=_plan_text.table(data), diff=diff(before, text, "plan"))
+
+
+def _locked(lock: _lock.Lock, name: str) -> _lock.LockedModel:
+    if name not in lock.models:
+        raise FleetError("The lock lacks a wanted model", f"lock, models.{name}", do="Complete it with localai.fleet.fleet_lock.")
+    return lock.models[name]
+
+
+def _header(model: _lock.LockedModel) -> Header:
+    """The header with the size of all the model's files."""
+    return replace(Header.from_dict(model.header), file_size=model.size)
+
+
+def _capacity(name: str, data: Any) -> Capacity:
+    if not isinstance(data, dict):
+        raise FleetError("A capacity is not a dictionary", f"capacities.{name}", type(data).__name__, "Read it with localai.fleet.capacity_facts.")
+    try:
+        return Capacity.from_dict(data)
+    except FleetError as error:
+        raise FleetError(error.what, f"capacities.{name}, {error.where}", error.got, error.do) from error
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,99 @@
+from __future__ import annotations
+
+import json
+import re
+import stat
+from pathlib import Path
+from typing import Any, Callable
+
+import pytest
+from ansible_collections.localai.fleet.plugins.module_utils._gguf import Header, TensorGroup
+
+Run = Callable[..., dict[str, Any]]
+GIB = 1 << 30
+SHA = "ab" * 32
+
+
+def capacity(memory: int = 16 * GIB, cores: int = 4) -> dict[str, Any]:
+    return {
+        "schema": 1, "arch": "x86_64", "isa": ["avx", "avx2"], "cpu_model": "test", "logical_cpus_online": cores, "allowed_cpus": list(range(cores)),
+        "physical_cores_allowed": cores, "performance_cores_allowed": cores, "usable_cores": cores, "smt": False, "sockets": 1, "numa_nodes": [],
+        "quota_cores": None, "memory_total_bytes": memory, "memory_limit_bytes": None, "memory_available_bytes": memory,
+        "memory_used_by_deployment_bytes": 0, "hugepages_reserved_bytes": 0, "swap_total_bytes": 0, "memory_channels": None,
+        "store_free_bytes": None, "virtualization": "vm"}
+
+
+def lock(*names: str) -> dict[str, Any]:
+    keys = {"block_count": 16, "embedding_length": 2048, "feed_forward_length": 8192, "attention.head_count": 32, "attention.head_count_kv": 8,
+            "attention.key_length": 64, "attention.value_length": 64, "context_length": 131_072}
+    header = Header(version=3, architecture="llama", parameters=keys, vocab_size=128_256, tokenizer_model="gpt2", has_chat_template=True,
+                    tensors=(TensorGroup("Q4_K", "matrix", 32, 1, 400 << 20),))
+    model = {
+        "source": "hf://a/b", "repository": "a/b", "commit": "c" * 40, "files": [{"path": "m.gguf", "size": 800 << 20, "sha256": SHA, "url": None}],
+        "quant": "Q4_K_M", "license": "mit", "architecture": "llama", "chat_template_sha256": None, "header": header.as_dict(),
+        "resolved_at": "2026-11-23T04:00:00Z", "resolved_by": "localai.fleet 0.1.0"}
+    return {"schema": 1, "images": {}, "models": {name: model for name in names}}
+
+
+def args(**more: Any) -> dict[str, Any]:
+    return {"capacities": {"ai1": capacity(), "ai2": capacity()}, "wanted": [{"name": "m", "source": "hf://a/b", "slots": 2}], "lock": lock("m"),
+            "gateways": ["ai1"], **more}
+
+
+def test_quartet_of_the_written_plan(run_module: Run, tmp_path: Path) -> None:
+    out = tmp_path / "plan.json"
+    given = args(out=str(out))
+    predicted = run_module("fleet_plan", given, check=True)
+    assert predicted["changed"] and not out.exists()
+    real = run_module("fleet_plan", given)
+    assert real == predicted and json.loads(out.read_text()) == real["plan"] and stat.S_IMODE(out.stat().st_mode) == 0o644
+    for check in (True, False):
+        again = run_module("fleet_plan", given, check=check)
+        assert again["changed"] is False and again["diff"]["before"] == again["diff"]["after"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["plan.json"]
+
+
+def test_plan_table_and_text(run_module: Run) -> None:
+    result = run_module("fleet_plan", args())
+    assert result["changed"] is False and result["plan"]["topology"] == "replicated"
+    assert [(row["host"], row["model"], row["threads"], row["slots"]) for row in result["table"]] == [("ai1", "m", 3, 2), ("ai2", "m", 3, 2)]
+    (model,) = result["plan"]["hosts"]["ai1"]["instances"][0]["models"]
+    assert (model["sha256"], model["memory"]["file"]) == (SHA, 800 << 20) and result["text"][0].startswith("host")
+    assert result["plan"]["hosts"]["ai1"]["memory_usable_bytes"] < result["plan"]["hosts"]["ai2"]["memory_usable_bytes"]
+
+
+def test_the_difference_is_against_what_is_deployed(run_module: Run) -> None:
+    before = run_module("fleet_plan", args())["plan"]
+    result = run_module("fleet_plan", args(previous=before, wanted=[{"name": "m", "source": "hf://a/b", "slots": 1}]))
+    assert '"slots": 2' in result["diff"]["before"] and '"slots": 1' in result["diff"]["after"]
+    same = run_module("fleet_plan", args(previous=before))
+    assert same["diff"]["before"] == same["diff"]["after"]
+
+
+def test_what_does_not_fit_fails_with_model_host_bytes_and_what_would_fit(run_module: Run) -> None:
+    tight = args(capacities={"ai1": capacity(2 * GIB)}, wanted=[{"name": "m", "source": "hf://a/b", "context": 65_536}])
+    result = run_module("fleet_plan", tight)
+    refused = run_module("fleet_plan", {**tight, "refuse": "report"})
+    (item,) = refused["plan"]["refused"]
+    assert result["failed"] and "changed" not in result or not result["changed"]
+    for part in ("m", "ai1", str(item["short_by"]), "It would fit with", "context"):
+        assert part in result["msg"]
+    assert ".." not in result["msg"] and not refused.get("failed") and refused["plan"]["unmet"] == ["m"]
+    assert any(line.startswith("refused: m needs") for line in refused["text"])
+
+
+def test_further_refusals_are_counted(run_module: Run) -> None:
+    small = {"ai1": capacity(GIB), "ai2": capacity(GIB)}
+    assert "1 more placement refused" in run_module("fleet_plan", args(capacities=small))["msg"]
+
+
+@pytest.mark.parametrize("change, text", [
+    ({"capacities": {}}, "no server to plan for"), ({"capacities": {"ai1": {"schema": 9}}}, "capacities.ai1"), ({"capacities": {"ai1": "x"}}, "not a dictionary"),
+    ({"lock": lock("other")}, "lacks a wanted model"), ({"lock": {"schema": 7}}, "unknown schema"), ({"topology": "ring"}, "must be one of"),
+    ({"topology": "standalone"}, "standalone fleet has one server"), ({"wanted": [{"name": "BAD NAME", "source": "hf://a/b"}]}, "name is not usable"),
+    ({"wanted": [{"name": "m", "source": "hf://a/b", "kv_type": "q9"}]}, "must be one of"),
+    ({"wanted": [{"name": "m", "source": "hf://a/b", "slot": 2}]}, "slot.*(upported|nknown)"),
+    ({"wanted": [{"name": "m", "source": "hf://a/b", "hosts": ["ai9"]}]}, "pinned to a host"), ({"out": "/absent/dir/plan.json"}, "cannot be written.*No such file"), ({"out": "/tmp"}, "cannot be written")])
+def test_bad_input_is_a_sentence(run_module: Run, change: dict[str, Any], text: str) -> None:
+    result = run_module("fleet_plan", args(**change))
+    assert result["failed"] and re.search(text, result["msg"])
