@@ -90,6 +90,11 @@ actions:
   returned: success
   type: dict
   sample: {localai: "reload, stop gemma-3-270m"}
+addresses:
+  description: Address of each running container on its first network.
+  returned: success
+  type: dict
+  sample: {localai: 10.213.1.2}
 instances:
   description: What is now known of each container.
   returned: success
@@ -204,7 +209,7 @@ def expect(module, name, address, path, body, allowed):
 
 
 def restart(module, name):
-    """Restart the container and wait until it is ready; returns what it is now."""
+    """Restart the container and wait until it is ready; returns what it is now, and its address."""
     argv = ["docker", "restart", "--time", str(module.params["stop_timeout"]), name]
     code, out, err = module.run_command(argv)
     if code != 0:
@@ -214,7 +219,7 @@ def restart(module, name):
         found = inspect(module, name)
         try:
             if found and found[1] and ask(module, found[1], "GET", "/readyz") == 200:
-                return found[0]
+                return found
         except (OSError, http.client.HTTPException):
             pass
         time.sleep(0.5)
@@ -223,28 +228,28 @@ def restart(module, name):
 
 
 def apply(module, running, address, decision):
-    """Do what was decided; returns the container as it is then."""
+    """Do what was decided; returns the container and its address as they are then."""
     if decision.restart:
         return restart(module, running.name)
     if decision.reload:
         expect(module, running.name, address, "/models/reload", {}, {200})
     for name in decision.stop:
         expect(module, running.name, address, "/backend/shutdown", {"model": name}, {200, 404})  # 404: not loaded
-    return running
+    return running, address
 
 
 def bring(module, name, wanted, recorded):
-    """Bring one container up to date; returns the decision and its new record (None: not running, which only check mode accepts)."""
+    """Bring one container up to date; returns the decision, its new record and its address (None: not running, which only check mode accepts)."""
     found = inspect(module, name) if module.get_bin_path("docker") else None
     if found is None:
         if module.check_mode:
-            return Decision(), None
+            return Decision(), None, None
         raise FleetError("The container does not run", name, do=f"Look at docker logs {name}.")
     running, address = found
     decision = decide(wanted, recorded, running, written(module.params["path"]))
     if not module.check_mode:
-        running = apply(module, running, address, decision)
-    return decision, record(wanted, running)
+        running, address = apply(module, running, address, decision)
+    return decision, record(wanted, running), address
 
 
 def main():
@@ -254,17 +259,21 @@ def main():
     before, wanted = read_state(params["state"]), digests(params["files"])
     try:
         done = [(name, *bring(module, name, wanted, before.get(name))) for name in params["containers"]]
-        instances = [entry for dummy, dummy, entry in done]
-        changed = any(decision.changed for dummy, decision, dummy in done) or instances != list(before.values())
+        instances = [entry for dummy, dummy, entry, dummy in done]
+        changed = any(decision.changed for dummy, decision, dummy, dummy in done) or instances != list(before.values())
         if changed and not module.check_mode:
             write_state(params["state"], instances)
     except FleetError as error:
         _glue.fail(module, error)
     except OSError as error:
         _glue.fail(module, FleetError("What the containers were told could not be kept", params["state"], str(error)))
-    actions = {name: str(decision) for name, decision, dummy in done}
+    actions = {name: str(decision) for name, decision, dummy, dummy in done}
+    addresses = {name: address for name, dummy, dummy, address in done if address}
     told = "".join(f"{name}: {action}\n" for name, action in actions.items() if action != "nothing")
-    module.exit_json(changed=changed, actions=actions, instances=[entry for entry in instances if entry], diff=_glue.diff("", told, "LocalAI"))
+    module.exit_json(
+        changed=changed, actions=actions, addresses=addresses, instances=[entry for entry in instances if entry],
+        diff=_glue.diff("", told, "LocalAI"),
+    )
 
 
 if __name__ == "__main__":

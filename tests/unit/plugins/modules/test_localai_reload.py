@@ -57,7 +57,7 @@ def test_quartet(run_module, deployed, localai) -> None:
     args, _log = deployed
     assert run_module("localai_reload", args, check=True)["changed"]
     first = run_module("localai_reload", args)
-    assert (first["changed"], first["actions"]) == (True, {"localai": "nothing"})
+    assert (first["changed"], first["actions"], first["addresses"]) == (True, {"localai": "nothing"}, {"localai": "127.0.0.1"})
     for check in (True, False):
         assert not run_module("localai_reload", args, check=check)["changed"]
     assert localai.asked == []
