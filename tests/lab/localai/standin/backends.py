@@ -27,7 +27,16 @@ def _directories(path: Path) -> Iterator[Path]:
         found = sorted(path.iterdir())
     except OSError:
         return
-    yield from (item for item in found if item.is_dir() and ((item / "run.sh").exists() or (item / "metadata.json").exists()))
+    yield from (item for item in found if item.is_dir() and (_there(item / "run.sh") or _there(item / "metadata.json")))
+
+
+def _there(path: Path) -> bool:
+    """Whether `path` exists and this user may see it."""
+    try:
+        path.stat()
+    except OSError:
+        return False
+    return True
 
 
 def names(settings: Settings) -> list[str]:
@@ -42,7 +51,7 @@ def _scripts(settings: Settings) -> dict[str, Path]:
         for directory in _directories(root):
             about = _metadata(directory)
             script = (root / about["meta_backend_for"] if about.get("meta_backend_for") else directory) / "run.sh"
-            if script.exists():
+            if _there(script):
                 found.setdefault(directory.name, script)
                 found.setdefault(about.get("alias") or directory.name, script)
     return found
