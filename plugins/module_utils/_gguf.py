@@ -154,23 +154,23 @@ def _read_split(sources: Sequence[Any], limits: Limits, exact: bool) -> Header:
     """Shard 1 has the keys; sizes and tensor infos are summed over all shards."""
     if not sources or len(sources) > limits.splits:
         raise GgufError("A split model has no parts or too many", "sources", f"{len(sources)} parts", f"Give 1 to {limits.splits} parts in order.")
-    first, claimed = _read_one(sources[0], limits, exact)
-    if first.split_count != len(sources) or first.split_no != 0:
-        raise GgufError("The parts of a split model do not fit together", sources[0].label,
-                        f"part {first.split_no + 1} of {first.split_count}, {len(sources)} parts given", "Give all parts, the first one first.")
-    rest = []
-    for number, source in enumerate(sources[1:], start=1):
-        shard, _claimed = _read_one(source, limits, exact, shard=number)
+    found = [_read_one(source, limits, exact, shard=number) for number, source in enumerate(sources)]
+    shards = [header for header, _claimed in found]
+    for number, (shard, source) in enumerate(zip(shards, sources)):
         if (shard.split_no, shard.split_count) != (number, len(sources)):
             raise GgufError("The parts of a split model do not fit together", source.label,
-                            f"part {shard.split_no + 1} of {shard.split_count}, wanted {number + 1} of {len(sources)}", "Give all parts in order.")
-        rest.append(shard)
-    shards = [first, *rest]
-    total = sum(shard.tensor_count for shard in shards)
+                            f"part {shard.split_no + 1} of {shard.split_count}, wanted {number + 1} of {len(sources)}", "Give all parts, in order.")
+    claimed, total = found[0][1], sum(shard.tensor_count for shard in shards)
     if claimed is not None and claimed != total:
-        raise GgufError("The parts of a split model do not hold its tensors", sources[0].label, f"{total} tensors, {claimed} announced", "Download all parts again.")
+        raise GgufError("The parts of a split model do not hold its tensors", sources[0].label, f"{total} tensors, {claimed} announced",
+                        "Download all parts again.")
+    return _summed(shards, total, exact)
+
+
+def _summed(shards: Sequence[Header], tensors: int, exact: bool) -> Header:
+    """The first shard's header with the sizes and tensors of all."""
     sizes = [shard.file_size for shard in shards]
-    return replace(first, tensor_count=total, bytes_read=sum(shard.bytes_read for shard in shards),
+    return replace(shards[0], tensor_count=tensors, bytes_read=sum(shard.bytes_read for shard in shards),
                    file_size=None if None in sizes else sum(size or 0 for size in sizes),
                    tensors=merge_groups([shard.tensors or () for shard in shards]) if exact else None)
 

@@ -161,7 +161,8 @@ def plan_fleet(hosts: Mapping[str, Capacity], models: Sequence[WantedModel], hea
     placement, refused, unmet = _place(states, models, needs, blobs, _placed_before(previous))
     order = {model.name: index for index, model in enumerate(models)}
     planned = {name: _planned_host(state, needs, digests or {}, order) for name, state in states.items()}
-    return Plan(chosen, planned, placement, tuple(refused), tuple(_warnings(states, planned, needs)), tuple(_advice(models, needs, states, placement)), tuple(unmet))
+    warnings, advice = _warnings(states, planned), _advice(models, needs, states, placement)
+    return Plan(chosen, planned, placement, tuple(refused), tuple(warnings), tuple(advice), tuple(unmet))
 
 
 def _plain(value: Any) -> Any:
@@ -216,9 +217,9 @@ def _placed_before(previous: Mapping[str, Any] | None) -> Mapping[str, Sequence[
 def _place(states: Mapping[str, _Host], models: Sequence[WantedModel], needs: Needs, blobs: Mapping[str, str],
            before: Mapping[str, Sequence[str]]) -> tuple[dict[str, tuple[str, ...]], list[Refusal], list[str]]:
     """Models for every server (or every pinned one) first, in the wanted order; then replicas, the largest first."""
-    largest = max(states.values(), key=lambda state: (state.usable, state.name))
     everywhere = [model for model in models if model.replicas is None]
-    some = sorted((model for model in models if model.replicas is not None), key=lambda model: -needs.memory(model.name, largest.capacity.isa).anonymous)
+    isa = max(states.values(), key=lambda state: (state.usable, state.name)).capacity.isa
+    some = sorted((model for model in models if model.replicas is not None), key=lambda model: -needs.memory(model.name, isa).anonymous)
     placement: dict[str, tuple[str, ...]] = {}
     refused: list[Refusal] = []
     for model in everywhere + some:
@@ -280,13 +281,13 @@ def _planned_model(name: str, state: _Host, needs: Needs, digests: Mapping[str, 
         memory={term: size for term, size in memory.items() if term not in ("notes", "repack_exact")})
 
 
-def _warnings(states: Mapping[str, _Host], planned: Mapping[str, PlannedHost], needs: Needs) -> Iterable[Mapping[str, str]]:
+def _warnings(states: Mapping[str, _Host], planned: Mapping[str, PlannedHost]) -> Iterable[Mapping[str, str]]:
     for name, state in states.items():
-        for message in _host_warnings(state, planned[name], needs):
+        for message in _host_warnings(state, planned[name]):
             yield {"host": name, "message": message}
 
 
-def _host_warnings(state: _Host, host: PlannedHost, needs: Needs) -> Iterable[str]:
+def _host_warnings(state: _Host, host: PlannedHost) -> Iterable[str]:
     """What an operator should know of one host, plan or no plan."""
     capacity, size = state.capacity, state.usable + state.reserved
     left = f"{gib(max(0, state.room))} are left for the memory of further models"

@@ -79,9 +79,16 @@ plan:
   contains:
     schema: {description: Version of these fields., type: int, returned: success, sample: 1}
     topology: {description: How the servers form one service., type: str, returned: success, sample: replicated}
-    hosts: {description: "Budget and instances of each server; an instance has limits, threads and models with every term of their memory.", type: dict, returned: success}
+    hosts:
+      description: Budget and instances of each server. An instance has limits, threads and models, a model every term of its memory.
+      type: dict
+      returned: success
     placement: {description: The servers of each model., type: dict, returned: success, sample: {llama-3.2-1b-instruct: [ai1, ai2]}}
-    refused: {description: "Models that a server cannot hold, with C(reason), C(short_by) bytes and C(fits_with).", type: list, elements: dict, returned: success}
+    refused:
+      description: Models that a server cannot hold, with C(reason), C(short_by) bytes and C(fits_with).
+      type: list
+      elements: dict
+      returned: success
     warnings: {description: What to know of a host., type: list, elements: dict, returned: success}
     advice: {description: What to know of a model., type: list, elements: str, returned: success}
     unmet: {description: Models on fewer servers than asked for., type: list, elements: str, returned: success}

@@ -102,7 +102,8 @@ def test_narrow_experts_are_bounded_from_above(expert: int, used: int, width: in
 
 
 @pytest.mark.parametrize("header, context, measured", [
-    (LLAMA_1B, 8192, 554), (QWEN_8B, 8192, 580), (QWEN_30B, 8192, 566), (PHI_2, 2048, 167), (DEEPSEEK_LITE, 8192, 332), (GPT_OSS, 8192, 1090), (GEMMA_4B, 8192, 184)])
+    (LLAMA_1B, 8192, 554), (QWEN_8B, 8192, 580), (QWEN_30B, 8192, 566), (PHI_2, 2048, 167), (DEEPSEEK_LITE, 8192, 332),
+    (GPT_OSS, 8192, 1090), (GEMMA_4B, 8192, 184)])
 def test_without_flash_attention_never_below_what_was_measured(header: Header, context: int, measured: float) -> None:
     found = mib(run(header, context, flash_attention=False).compute)
     assert measured * 0.997 <= found <= measured * 1.12 + 8
@@ -207,7 +208,8 @@ def test_repacking_is_exact_from_tensor_infos(isa: tuple[str, ...], want: int) -
 
 
 def test_repacking_of_a_real_file_is_what_the_engine_printed() -> None:
-    groups = (TensorGroup("F32", "other", 1, 109, 223_744), TensorGroup("Q4_K", "matrix", 32, 27, 13_271_040), TensorGroup("Q5_0", "matrix", 32, 81, 43_591_680),
+    groups = (TensorGroup("F32", "other", 1, 109, 223_744), TensorGroup("Q4_K", "matrix", 32, 27, 13_271_040),
+              TensorGroup("Q5_0", "matrix", 32, 81, 43_591_680),
               TensorGroup("Q6_K", "matrix", 32, 9, 9_676_800), TensorGroup("Q8_0", "matrix", 32, 9, 1_566_720), TensorGroup("Q8_0", "tied", 32, 1, 178_257_920))
     header = model("gemma3", 18, 640, 2048, 4, 1, 256, tensors=groups)
     for isa, printed in ((X86, 12.66), ((*X86, "avx512", "amx"), 213.91)):

@@ -223,19 +223,22 @@ def test_advice_for_a_model_on_one_of_several_servers() -> None:
 
 
 @pytest.mark.parametrize("topology, hosts, chosen", [
-    (None, 1, "standalone"), ("auto", 1, "standalone"), (None, 2, "replicated"), ("auto", 3, "replicated"), ("replicated", 1, "replicated"), ("standalone", 1, "standalone")])
+    (None, 1, "standalone"), ("auto", 1, "standalone"), (None, 2, "replicated"), ("auto", 3, "replicated"), ("replicated", 1, "replicated"),
+    ("standalone", 1, "standalone")])
 def test_topology(topology: Any, hosts: int, chosen: str) -> None:
     assert plan({f"ai{number}": host() for number in range(hosts)}, topology=topology).topology == chosen
 
 
 @pytest.mark.parametrize("hosts, models, headers, more, text", [
     ({}, [want()], None, {}, "no server to plan for"), (host(), [want()], {"other": header()}, {}, "no header for a wanted model"),
-    (host(), [want(hosts=["ai9"])], None, {}, "pinned to a host that is not a server.*ai9.*ai1"), (host(), [want(replicas=2)], None, {}, "more servers than there are"),
+    (host(), [want(hosts=["ai9"])], None, {}, "pinned to a host that is not a server.*ai9.*ai1"),
+    (host(), [want(replicas=2)], None, {}, "more servers than there are"),
     ({"a": host(), "b": host()}, [want()], None, {"topology": "standalone"}, "standalone fleet has one server"),
     (host(), [want()], None, {"topology": "ring"}, "topology is not known"),
     (host(memory_total_bytes=None), [want()], None, {}, "memory of a server is not known"),
     (host(), [want()], {"m": header(parameters={})}, {}, "cannot be planned without its shape.*model m"),
-    (host(), [want(kv_type="q8_0")], {"m": replace(header(), parameters={**header().parameters, "attention.key_length": 80})}, {}, "does not fit the model's heads.*model m")])
+    (host(), [want(kv_type="q8_0")], {"m": replace(header(), parameters={**header().parameters, "attention.key_length": 80})}, {},
+     "does not fit the model's heads.*model m")])
 def test_input_that_contradicts_itself_is_a_sentence(hosts: Any, models: Any, headers: Any, more: dict[str, Any], text: str) -> None:
     with pytest.raises(FleetError, match=text):
         plan(hosts, models, headers, **more)

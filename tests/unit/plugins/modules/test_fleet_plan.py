@@ -88,12 +88,14 @@ def test_further_refusals_are_counted(run_module: Run) -> None:
 
 
 @pytest.mark.parametrize("change, text", [
-    ({"capacities": {}}, "no server to plan for"), ({"capacities": {"ai1": {"schema": 9}}}, "capacities.ai1"), ({"capacities": {"ai1": "x"}}, "not a dictionary"),
+    ({"capacities": {}}, "no server to plan for"), ({"capacities": {"ai1": {"schema": 9}}}, "capacities.ai1"),
+    ({"capacities": {"ai1": "x"}}, "not a dictionary"),
     ({"lock": lock("other")}, "lacks a wanted model"), ({"lock": {"schema": 7}}, "unknown schema"), ({"topology": "ring"}, "must be one of"),
     ({"topology": "standalone"}, "standalone fleet has one server"), ({"wanted": [{"name": "BAD NAME", "source": "hf://a/b"}]}, "name is not usable"),
     ({"wanted": [{"name": "m", "source": "hf://a/b", "kv_type": "q9"}]}, "must be one of"),
     ({"wanted": [{"name": "m", "source": "hf://a/b", "slot": 2}]}, "slot.*(upported|nknown)"),
-    ({"wanted": [{"name": "m", "source": "hf://a/b", "hosts": ["ai9"]}]}, "pinned to a host"), ({"out": "/absent/dir/plan.json"}, "cannot be written.*No such file"), ({"out": "/tmp"}, "cannot be written")])
+    ({"wanted": [{"name": "m", "source": "hf://a/b", "hosts": ["ai9"]}]}, "pinned to a host"),
+    ({"out": "/absent/dir/plan.json"}, "cannot be written.*No such file"), ({"out": "/tmp"}, "cannot be written")])
 def test_bad_input_is_a_sentence(run_module: Run, change: dict[str, Any], text: str) -> None:
     result = run_module("fleet_plan", args(**change))
     assert result["failed"] and re.search(text, result["msg"])
