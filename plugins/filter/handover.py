@@ -8,7 +8,7 @@ from typing import Any, Callable
 
 from ansible.errors import AnsibleFilterError
 from ansible_collections.localai.fleet.plugins.module_utils._errors import FleetError
-from ansible_collections.localai.fleet.plugins.module_utils._handover import listen_address, model_files, routes
+from ansible_collections.localai.fleet.plugins.module_utils._handover import addresses, listen_address, model_files, routes
 
 
 def _told(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -26,6 +26,7 @@ class FilterModule:
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         return {
+            "addresses": _told(addresses),
             "listen_address": _told(listen_address),
             "model_files": _told(model_files),
             "routes": _told(routes),

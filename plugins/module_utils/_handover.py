@@ -32,21 +32,35 @@ def model_files(plan: Mapping[str, Any], lock: Mapping[str, Any], host: str, end
     return list(files.values())
 
 
+def addresses(variables: Mapping[str, Mapping[str, Any]], hosts: Sequence[str]) -> dict[str, str]:
+    """Address of each host for the others: `ansible_host` where it is an IP address, else that of the default route, else ""."""
+    found = {}
+    for host in hosts:
+        known = variables[host]
+        route = known.get("ansible_facts", {}).get("default_ipv4", {}).get("address", "")
+        found[host] = next((text for text in (str(known.get("ansible_host", "")), host, route) if _is_address(text)), "")
+    return found
+
+
 def listen_address(host: str, gateways: Sequence[str], addresses: Mapping[str, str]) -> str:
-    """Where a server publishes LocalAI: its own address if another host is a gateway, else "" (not at all)."""
-    return addresses[host] if set(gateways) - {host} else ""
+    """Where a server publishes LocalAI: its own address if another host is a gateway, else "" (not at all).
+
+    FleetError when it must publish and its address is not known.
+    """
+    return _address(host, addresses) if set(gateways) - {host} else ""
 
 
 def routes(plan: Mapping[str, Any], gateway: str, addresses: Mapping[str, str], port: int) -> list[dict[str, Any]]:
     """What a gateway serves: `{name, model, kind, upstreams}` for each model and each of its aliases, by name.
 
     An upstream is `HOST:PORT`. On the gateway itself an instance is reached by its container's name on the
-    internal network; elsewhere by the server's address. FleetError for a server whose address is not known.
+    internal network; elsewhere by the server's address, the first instance at `port`, each further one at the next.
+    FleetError for a server whose address is not known.
     """
     found: dict[str, dict[str, Any]] = {}
     for host in plan["hosts"]:
-        for instance in plan["hosts"][host]["instances"]:
-            upstream = f"{instance['name']}:8080" if host == gateway else f"{_address(host, addresses)}:{port}"
+        for index, instance in enumerate(plan["hosts"][host]["instances"]):
+            upstream = f"{instance['name']}:8080" if host == gateway else f"{_bracketed(_address(host, addresses))}:{port + index}"
             for model in instance["models"]:
                 for name in (model["name"], *model["aliases"]):
                     route = found.setdefault(name, {"name": name, "model": model["name"], "kind": model["kind"], "upstreams": []})
@@ -62,11 +76,20 @@ def _hub_url(endpoint: str, entry: Mapping[str, Any], path: str) -> str:
     return f"{endpoint.rstrip('/')}/{entry['repository']}/resolve/{entry['commit']}/{quote(path)}"
 
 
+def _is_address(text: str) -> bool:
+    try:
+        return not ipaddress.ip_address(text).is_loopback
+    except ValueError:
+        return False
+
+
 def _address(host: str, addresses: Mapping[str, str]) -> str:
     address = addresses.get(host, "")
-    try:
-        parsed = ipaddress.ip_address(address)
-    except ValueError:
+    if not _is_address(address):
         raise FleetError("The server has no address that a gateway can use", f"host {host}", address or "none",
-                         "Set ansible_host to its address, or gather its network facts.") from None
-    return f"[{parsed}]" if parsed.version == 6 else str(parsed)
+                         "Set ansible_host to its address, or gather its network facts.")
+    return address
+
+
+def _bracketed(address: str) -> str:
+    return f"[{address}]" if ":" in address else address

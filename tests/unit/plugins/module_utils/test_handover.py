@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import pytest
 from ansible_collections.localai.fleet.plugins.module_utils._errors import FleetError
-from ansible_collections.localai.fleet.plugins.module_utils._handover import listen_address, model_files, routes
+from ansible_collections.localai.fleet.plugins.module_utils._handover import addresses, listen_address, model_files, routes
 
 SHA_A, SHA_B = "a" * 64, "b" * 64
 
@@ -48,6 +48,27 @@ def test_a_plan_of_another_lock_is_refused() -> None:
 @pytest.mark.parametrize("gateways, address", [(["a"], ""), (["a", "b"], "192.0.2.1"), (["b"], "192.0.2.1"), ([], "")])
 def test_a_server_publishes_for_other_gateways_only(gateways: list[str], address: str) -> None:
     assert listen_address("a", gateways, {"a": "192.0.2.1", "b": "192.0.2.2"}) == address
+
+
+@pytest.mark.parametrize("known, address", [
+    ({"ansible_host": "192.0.2.1"}, "192.0.2.1"),
+    ({"ansible_host": "ai1.example.com", "ansible_facts": {"default_ipv4": {"address": "192.0.2.9"}}}, "192.0.2.9"),
+    ({"ansible_host": "127.0.0.1", "ansible_facts": {"default_ipv4": {"address": "192.0.2.9"}}}, "192.0.2.9"),
+    ({"ansible_host": "ai1.example.com", "ansible_facts": {"default_ipv4": {}}}, ""),
+    ({}, ""),
+])
+def test_the_address_of_a_server(known: dict, address: str) -> None:
+    assert addresses({"a": known}, ["a"]) == {"a": address}
+
+
+def test_a_host_named_by_its_address_needs_nothing_else() -> None:
+    assert addresses({"192.0.2.7": {}}, ["192.0.2.7"]) == {"192.0.2.7": "192.0.2.7"}
+
+
+def test_further_instances_take_the_next_ports() -> None:
+    two = {"hosts": {"b": {"instances": [{"name": f"localai-{n}", "models": [model("small")]} for n in (0, 1)]}}}
+    assert routes(two, "a", {"b": "192.0.2.2"}, 8080)[0]["upstreams"] == ["192.0.2.2:8080", "192.0.2.2:8081"]
+    assert routes(two, "b", {}, 8080)[0]["upstreams"] == ["localai-0:8080", "localai-1:8080"]
 
 
 def test_an_alias_is_a_route_of_its_own() -> None:
