@@ -10,7 +10,6 @@ chunks, keeps only what is still to be parsed and counts every byte against the 
 from __future__ import annotations
 
 import os
-import ssl
 import struct
 import time
 import urllib.error
@@ -20,6 +19,7 @@ from typing import Any, Mapping
 from urllib.parse import urlsplit
 
 from ._errors import FleetError
+from ._http import build_opener
 
 U64 = struct.Struct("<Q")
 FIRST_CHUNK = 64 * 1024
@@ -94,35 +94,23 @@ class FileSource:
             raise GgufError("The GGUF file cannot be read", self.label, str(error), "Check the path and its permissions.") from error
 
 
-class _SameHostRedirects(urllib.request.HTTPRedirectHandler):
-    """Follows redirects, but carries `Authorization` only to the same scheme, host and port."""
-
-    def redirect_request(self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> Any:
-        new = super().redirect_request(req, fp, code, msg, headers, newurl)
-        if new is not None and urlsplit(req.full_url)[:2] != urlsplit(newurl)[:2]:
-            new.remove_header("Authorization")
-        return new
-
-
 class HttpSource:
     """A GGUF file behind a server that answers byte ranges.
 
-    `headers` may hold a token: it is sent to the URL's own host only. `size` (bytes) is checked
-    against the server's answer when given. `context` is for a private CA; `opener` is a whole `urllib` opener.
+    `headers` may hold a token. `size` (bytes) is checked against the server's answer when given. `opener` must
+    keep the token from other hosts when it follows redirects; the default and others of `_http` do.
     """
 
     counted = True
 
-    def __init__(self, url: str, headers: Mapping[str, str] | None = None, size: int | None = None, opener: Any = None,
-                 context: ssl.SSLContext | None = None) -> None:
+    def __init__(self, url: str, headers: Mapping[str, str] | None = None, size: int | None = None, opener: Any = None) -> None:
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise GgufError("The URL of a GGUF file must be http or https", url.split("?")[0], parts.scheme, "Correct the URL.")
         self.url, self.headers, self.size = url, dict(headers or {}), size
         # The query may hold a signature, the user part a password: neither is printed.
         self.label = f"{parts.scheme}://{parts.hostname}{f':{parts.port}' if parts.port else ''}{parts.path}"
-        self.opener = opener or urllib.request.build_opener(_SameHostRedirects(), urllib.request.HTTPSHandler(context=context))
-        self._own_opener = opener is None
+        self.opener = opener or build_opener()
 
     def read_at(self, offset: int, count: int, deadline: float) -> bytes:
         """Up to `count` bytes from `offset` by one range request; at most until `deadline` (monotonic seconds)."""
@@ -140,10 +128,7 @@ class HttpSource:
                             "Check the network, the proxy and the CA.") from error
 
     def _request(self, offset: int, count: int) -> urllib.request.Request:
-        request = urllib.request.Request(self.url)
-        for name, value in self.headers.items():
-            secret = name.lower() == "authorization" and not self._own_opener
-            (request.add_unredirected_header if secret else request.add_header)(name, value)
+        request = urllib.request.Request(self.url, headers=self.headers)
         request.add_header("Accept-Encoding", "identity")
         request.add_header("Range", f"bytes={offset}-{offset + count - 1}")
         return request

@@ -83,7 +83,6 @@ header:
     tensors: {description: "Tensors by type, role and row divisor, with count and bytes.", type: list, elements: dict, returned: when O(exact=true)}
 """
 
-import ssl
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
@@ -91,6 +90,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ..module_utils._errors import FleetError
 from ..module_utils._gguf import FileSource, HttpSource, read_header
 from ..module_utils._glue import fail
+from ..module_utils._http import build_opener
 
 
 def argument_spec() -> dict[str, dict[str, Any]]:
@@ -108,19 +108,8 @@ def sources(params: dict[str, Any]) -> list[Any]:
     if params["path"]:
         return [FileSource(path) for path in params["path"]]
     headers = {"Authorization": f"Bearer {params['token']}"} if params["token"] else {}
-    return [HttpSource(url, headers=headers, context=tls_context(params["ca_path"])) for url in params["url"]]
-
-
-def tls_context(ca_path: str | None) -> ssl.SSLContext | None:
-    """The system's certificates and those of `ca_path`; None for the default."""
-    if not ca_path:
-        return None
-    try:
-        context = ssl.create_default_context()
-        context.load_verify_locations(cafile=ca_path)
-        return context
-    except (OSError, ssl.SSLError) as error:
-        raise FleetError("The certificates cannot be read", f"ca_path {ca_path}", str(error), "Give a PEM file.") from error
+    opener = build_opener(params["ca_path"])
+    return [HttpSource(url, headers=headers, opener=opener) for url in params["url"]]
 
 
 def main() -> None:

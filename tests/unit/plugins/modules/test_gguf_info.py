@@ -33,7 +33,7 @@ def test_plan_mode_reads_no_tensor_infos(run_module: Run, file: Path) -> None:
 @pytest.mark.parametrize("args, text", [
     ({"path": ["/absent.gguf"]}, "cannot be read.*absent.gguf"), ({"path": ["/dev/null"]}, "not a regular file"), ({"url": ["ftp://h/x"]}, "http or https"),
     ({}, "one of the following is required"), ({"path": ["/a"], "url": ["http://h/a"]}, "mutually exclusive"),
-    ({"url": ["https://h/x.gguf"], "ca_path": "/absent.pem"}, "certificates cannot be read")])
+    ({"url": ["https://h/x.gguf"], "ca_path": "/absent.pem"}, "CA file cannot be read")])
 def test_bad_input_is_a_sentence(run_module: Run, args: dict[str, Any], text: str) -> None:
     result = run_module("gguf_info", args)
     assert result["failed"] and re.search(text, result["msg"])
