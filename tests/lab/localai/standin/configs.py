@@ -21,6 +21,17 @@ _FALLBACK_CONTEXT = 4096
 _DEFAULT_BATCH = 512
 
 
+class _Loader(yaml.SafeLoader):
+    """YAML as Go's library reads it: on, off, yes and no are texts, until a switch takes them."""
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:bool"] for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"true|True|TRUE|false|False|FALSE"), list("tTfF"))
+_SWITCH_TEXTS = {"on": True, "yes": True, "y": True, "off": False, "no": False, "n": False}
+
+
 class ConfigError(Exception):
     """A model file says something that LocalAI or this stand-in does not know; the text names the file and the key."""
 
@@ -69,7 +80,7 @@ class ModelConfig:
 def read_file(path: Path) -> list[ModelConfig]:
     """The entries of one file. Raises `BrokenFile` for what LocalAI skips, `ConfigError` for what this stand-in refuses."""
     try:
-        found = yaml.safe_load(path.read_text(encoding="utf-8"))
+        found = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)  # a SafeLoader
     except OSError as problem:
         raise BrokenFile(f'readModelConfigsFromFile cannot read config file "{path}": {problem}') from problem
     except (yaml.YAMLError, UnicodeDecodeError) as problem:
@@ -82,35 +93,48 @@ def read_file(path: Path) -> list[ModelConfig]:
 
 def read_entry(entry: Mapping[str, Any], where: str) -> ModelConfig:
     """One entry, checked. Raises `ConfigError`."""
-    _check_keys(entry, schema.TOP, where, "")
+    entry = _checked(entry, schema.TOP, where, "")
     for block, keys in (("parameters", schema.PARAMETERS), ("template", schema.TEMPLATE), ("limits", schema.LIMITS)):
-        _check_keys(entry.get(block) or {}, keys, where, block + ".")
+        if block in entry:
+            entry[block] = _checked(entry[block], keys, where, block + ".")
     _check_texts(entry, where)
     _check_rules(entry, where)
     try:
-        engine = options.parse(entry.get("options") or [])
+        engine = options.parse(entry.get("options", []))
         templates = {name: gotemplate.parse(text) for name, text in _template_texts(entry).items()}
     except (options.OptionError, gotemplate.TemplateError) as problem:
         raise ConfigError(f"{where}: {problem}") from None
-    return ModelConfig(str(entry.get("name", "")), entry, engine, templates)
+    return ModelConfig(entry.get("name", ""), entry, engine, templates)
 
 
 def _template_texts(entry: Mapping[str, Any]) -> dict[str, str]:
-    block = entry.get("template") or {}
+    block = entry.get("template", {})
     return {name: block[name] for name in ("chat", "chat_message", "completion") if block.get(name)}
 
 
-def _check_keys(block: Mapping[str, Any], known: schema.Keys, where: str, prefix: str) -> None:
+def _checked(block: Mapping[str, Any], known: schema.Keys, where: str, prefix: str) -> dict[str, Any]:
+    """The block with every value of the type its key takes; nulls are left out. Raises `ConfigError`."""
+    found = {}
     for key, value in block.items():
         if key not in known:
             raise ConfigError(f"{where}: unknown key {prefix}{key} (LocalAI v4.9 would ignore it without a word)")
         support, kind = known[key]
         if support == ABSENT and value not in (None, "", False, 0, [], {}):
             raise ConfigError(f"{where}: {prefix}{key} is known to LocalAI v4.9, but this stand-in has no such feature")
-        kinds = schema.TYPES[kind]
-        wrong = not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds and object not in kinds)
-        if value is not None and wrong:
-            raise ConfigError(f"{where}: {prefix}{key} takes {kind}, got {value!r}")
+        if value is not None:
+            found[key] = _converted(value, kind, f"{where}: {prefix}{key}")
+    return found
+
+
+def _converted(value: Any, kind: str, where: str) -> Any:
+    if kind == schema.TEXT and isinstance(value, (int, float)):
+        return str(value).lower() if isinstance(value, bool) else str(value)
+    if kind == schema.SWITCH and isinstance(value, str) and value.lower() in _SWITCH_TEXTS:
+        return _SWITCH_TEXTS[value.lower()]
+    kinds = schema.TYPES[kind]
+    if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds and object not in kinds):
+        raise ConfigError(f"{where} takes {kind}, got {value!r}")
+    return value
 
 
 def _check_texts(entry: Mapping[str, Any], where: str) -> None:
