@@ -68,14 +68,18 @@ def table(rows: Sequence[Sequence[str]]) -> str:
     return "\n".join("  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows)
 
 
-def plan_rows(verdict: dict[str, Any]) -> list[list[str]]:
-    """The plan beside what the running containers were measured to hold."""
+def plan_rows(report: dict[str, Any]) -> list[list[str]]:
+    """The plan beside what the running containers were measured to hold (anonymous memory: what cannot be taken back)."""
+    measured = {(row["host"], row["instance"]): row for row in report["verdict"]["measured"]}
     rows = [["HOST", "MODEL", "THREADS", "CONTEXT", "SLOTS", "MEMORY PLANNED", "MEMORY MEASURED", "LIMIT"]]
-    for row in verdict["plan"]:
-        rows.append([
-            row["host"], row["model"], str(row["threads"]), str(row["context"]), str(row["slots"]),
-            gib(row["memory_planned"]), gib(row["memory_measured"]), gib(row["memory_limit"]),
-        ])
+    for host, entry in report["plan"]["hosts"].items():
+        for instance in entry["instances"]:
+            seen = measured[host, instance["name"]]
+            for model in instance["models"]:
+                rows.append([
+                    host, model["name"], str(model["threads"]), str(model["context"]), str(model["slots"]),
+                    gib(seen["memory_planned"]), gib(seen["memory_anonymous"]), gib(seen["memory_limit"]),
+                ])
     return rows
 
 
