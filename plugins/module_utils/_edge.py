@@ -55,7 +55,8 @@ def certificate_names(domain: str, extra: Sequence[str]) -> list[dict[str, str]]
     """
     found: dict[str, dict[str, str]] = {}
     for option, given in [("proxy_domain", domain), *(("proxy_extra_names", name) for name in extra)]:
-        kind, name = _name_type(given, option), given.lower()
+        kind = _name_type(given, option)
+        name = given.lower() if kind == "DNS" else str(ipaddress.ip_address(given))
         found.setdefault(name, {"type": kind, "name": name, "san": f"{kind}:{name}"})
     return list(found.values())
 

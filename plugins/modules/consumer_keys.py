@@ -125,8 +125,12 @@ def read(folder):
 
 
 def make_folder(folder):
-    """The directory, for root alone, and its missing parents likewise."""
-    os.makedirs(folder, mode=FOLDER_MODE, exist_ok=True)
+    """The directory, for root alone, and the folder of all secrets around it likewise when it is missing."""
+    parent = os.path.dirname(folder)
+    if not os.path.isdir(parent):
+        os.makedirs(parent)
+        os.chmod(parent, FOLDER_MODE)
+    os.makedirs(folder, exist_ok=True)
     os.chmod(folder, FOLDER_MODE)
 
 
