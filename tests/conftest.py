@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Callable
 
 import pytest
+from ansible.module_utils import _internal
 from ansible.module_utils.testing import patch_module_args
 from ansible.utils.collection_loader._collection_finder import _AnsibleCollectionFinder
 
@@ -32,7 +33,7 @@ _AnsibleCollectionFinder(paths=[_collections_path()])._install()
 
 
 @pytest.fixture
-def run_module() -> Callable[..., dict[str, Any]]:
+def run_module(monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, Any]]:
     """Run one module of the collection in this process and return what it printed.
 
     `run_module(name, args, check=False, diff=True)`; the result has `failed: True` when it failed.
@@ -42,7 +43,9 @@ def run_module() -> Callable[..., dict[str, Any]]:
         module = importlib.import_module(f"ansible_collections.localai.fleet.plugins.modules.{name}")
         out = io.StringIO()
         full = {**args, "_ansible_check_mode": check, "_ansible_diff": diff, "_ansible_remote_tmp": "/tmp"}
-        with patch_module_args(full), redirect_stdout(out), pytest.raises(SystemExit):
+        with monkeypatch.context() as patch, patch_module_args(full), redirect_stdout(out), pytest.raises(SystemExit):
+            # Tests of plugins load controller code into this process, which would take a module's warnings for itself.
+            patch.setattr(_internal, "is_controller", False)
             module.main()
         return json.loads(out.getvalue())
 

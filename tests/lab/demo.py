@@ -69,7 +69,7 @@ def table(rows: Sequence[Sequence[str]]) -> str:
 
 
 def plan_rows(report: dict[str, Any]) -> list[list[str]]:
-    """The plan beside what the running containers were measured to hold (anonymous memory: what cannot be taken back)."""
+    """The plan beside what the running containers were measured to hold (anonymous and file-backed together)."""
     measured = {(row["host"], row["instance"]): row for row in report["verdict"]["measured"]}
     rows = [["HOST", "MODEL", "THREADS", "CONTEXT", "SLOTS", "MEMORY PLANNED", "MEMORY MEASURED", "LIMIT"]]
     for host, entry in report["plan"]["hosts"].items():
@@ -78,7 +78,7 @@ def plan_rows(report: dict[str, Any]) -> list[list[str]]:
             for model in instance["models"]:
                 rows.append([
                     host, model["name"], str(model["threads"]), str(model["context"]), str(model["slots"]),
-                    gib(seen["memory_planned"]), gib(seen["memory_anonymous"]), gib(seen["memory_limit"]),
+                    gib(seen["memory_planned"]), gib(seen["memory_anonymous"] + seen["memory_file"]), gib(seen["memory_limit"]),
                 ])
     return rows
 

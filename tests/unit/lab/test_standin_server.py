@@ -171,6 +171,24 @@ def test_embeddings_end_the_engine_of_a_chat_model_for_the_time_of_the_health_ch
     assert client.chat("chat").status == 200
 
 
+def test_an_engine_that_dies_in_a_stream_is_told_in_the_stream(serve: Make) -> None:
+    client = serve()
+    lines = client.lines("/v1/chat/completions", {"model": "chat", "messages": [{"role": "user", "content": "SLOW"}], "stream": True})
+    assert [next(lines) for _ in range(5)]
+    assert client.post("/v1/embeddings", {"model": "chat", "input": "x"}).status == 500
+    *_, error, last = [line for line in lines if line]
+    assert json.loads(error.removeprefix("data: "))["error"]["message"] == "rpc error: code = Unavailable desc = error reading from server: EOF"
+    assert last == "data: [DONE]"
+
+
+def test_a_busy_model_that_must_go_cuts_its_answers(serve: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    client = serve(FORCE_BACKEND_SHUTDOWN="true")
+    lines = client.lines("/v1/chat/completions", {"model": "chat", "messages": [{"role": "user", "content": "SLOW"}], "stream": True})
+    assert [next(lines) for _ in range(5)]
+    assert client.post("/backend/shutdown", {"model": "chat"}).status == 200
+    assert "data: [DONE]" not in list(lines)
+
+
 def test_embeddings_of_an_embedding_model(serve: Make, root: Path) -> None:
     (root / "models" / "vectors.yaml").write_text('{"name": "vectors", "embeddings": true, "parameters": {"model": "w.gguf"}}')
     client = serve()

@@ -175,7 +175,7 @@ def test_predicts_fetches_and_rests(server: hub.HubServer, controller: Controlle
 
 
 def test_the_controller_dies_and_the_next_one_watches_on(server: hub.HubServer, controller: Controller) -> None:
-    server.switches.set({"drip": {"bytes_per_second": 1_000_000}})
+    server.switches.set({"drip": {"bytes_per_second": 300_000}})
     first = controller.start()
     wait_for(lambda: under_way(server))
     os.killpg(first.pid, signal.SIGKILL)

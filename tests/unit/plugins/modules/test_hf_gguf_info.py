@@ -37,6 +37,7 @@ def test_what_is_returned(run_module, server, tmp_path):
 def test_environment_names_the_endpoint_and_the_token(run_module, server, monkeypatch):
     monkeypatch.setenv("HF_ENDPOINT", server.url + "/")
     monkeypatch.setenv("HF_TOKEN", "hf_secretword")
+    server.switches.set({"redirect_host": True})
     result = run_module("hf_gguf_info", {"repository": NAME, "quant": "q8_0"})
     assert result["files"][0]["path"] == "tiny-Q8_0.gguf" and "secretword" not in str(result)
     assert all(entry["authorization"] for entry in server.log.as_list() if "/__cdn__/" not in entry["path"])
