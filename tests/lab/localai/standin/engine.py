@@ -37,7 +37,7 @@ class End:
 
 
 class ClientGone(Exception):
-    """The client closed its connection; the engine was told to stop by closing ours."""
+    """Nobody hears the answer: the client closed its connection (ours to the engine is closed too), or the server gave up at its end."""
 
 
 @dataclass
@@ -83,10 +83,14 @@ def call(process: EngineProcess, path: str, body: Mapping[str, Any], caller: Cal
 def stream(process: EngineProcess, path: str, body: Mapping[str, Any], caller: Caller) -> Iterator[dict[str, Any]]:
     """POST `body` with `stream: true` and yield each event. Raises `RequestError`, `ClientGone`."""
     with process, _Exchange(process, path, {**body, "stream": True}, caller) as response:
+        whole = False
         for line in response:
             event = _event(line)
             if event is not None:
                 yield event
+            whole = whole or line.startswith(b"data: [DONE]") or bool(event and event.get("stop"))
+        if not whole:
+            raise ConnectionError("the answer broke off")
 
 
 def _event(line: bytes) -> Optional[dict[str, Any]]:
@@ -135,7 +139,7 @@ class _Exchange:
                 raise meaning from problem
 
     def _meaning(self, problem: BaseException) -> BaseException:
-        if self._caller.gone.is_set():
+        if self._caller.gone.is_set() or self._process.given_up:
             return ClientGone()
         if isinstance(problem, (OSError, http.client.HTTPException, ValueError)):
             return engine_error("Unavailable", _EOF)

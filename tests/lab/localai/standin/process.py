@@ -32,6 +32,7 @@ class EngineProcess:
         self.port = _free_port()
         self.last_used = time.monotonic()
         self.last_health = 0.0
+        self.given_up = False  # stopped while it was busy: its clients get no end of their answers
         self._busy = 0
         self._busy_since = 0.0
         self._idle = threading.Condition()
@@ -146,6 +147,7 @@ class EngineProcess:
     def stop(self, seconds: float = STOP_WAIT) -> bool:
         """End the process; a busy one gets `seconds` to finish. Whether it was idle in time. Its files stay, as LocalAI's do."""
         calm = self.wait_idle(seconds) or not self.alive
+        self.given_up = not calm
         self.kill(signal.SIGTERM if calm else signal.SIGKILL)
         try:
             self._process.wait(KILL_GRACE)
