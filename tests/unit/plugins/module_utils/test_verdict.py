@@ -66,6 +66,7 @@ def test_all_is_well():
         ({"security_opt": ["no-new-privileges=false"]}, "hardening", "may gain privileges"),
         ({"privileged": True, "pids_limit": None}, "hardening", "privileged, no limit of processes"),
         ({"nr_throttled": 61}, "throttled", "11 of 1000 periods (1.1 %)"),
+        ({"nr_periods": 110, "nr_throttled": 56}, "throttled", "6 of 10 periods (60.0 %)"),
         ({"memory_anonymous_bytes": GIB + 1}, "memory", "1.00 GiB (100 % of the plan)"),
     ],
 )
@@ -83,6 +84,7 @@ def test_one_thing_is_wrong(after, name, got):
         ({"security_opt": ["no-new-privileges"]}, {}),
         ({"nr_periods": None, "nr_throttled": None}, {}),
         ({"nr_periods": 100, "nr_throttled": 50}, {}),
+        ({"nr_periods": 136, "nr_throttled": 55}, {}),
         ({"id": "b", "nr_periods": 200, "nr_throttled": 2}, {"id": "a"}),
         ({"started_at": "u", "nr_periods": 200, "nr_throttled": 2}, {}),
         ({"memory_anonymous_bytes": None}, {}),
