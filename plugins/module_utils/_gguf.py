@@ -11,6 +11,7 @@ the bytes that are left in the file; all arithmetic is on unbounded integers.
 from __future__ import annotations
 
 import hashlib
+import math
 import re
 import struct
 from dataclasses import asdict, dataclass, field, replace
@@ -360,7 +361,7 @@ def _number(cursor: Cursor, name: str, value: Any) -> Any:
     """A parameter that the planner may calculate with: whole, not negative, not absurd; or the one text and the one float."""
     cursor.field = name
     if name.endswith(".rope.scaling.type") or (name.endswith(".rope.scaling.factor") and isinstance(value, float)):
-        return value if value == value else None  # NaN
+        return None if isinstance(value, float) and math.isnan(value) else value
     for item in value if isinstance(value, list) else [value]:
         if not isinstance(item, int) or not 0 <= item <= cursor.limits.dimension:
             raise cursor.error(f"A parameter must be a whole number from 0 to {cursor.limits.dimension}", repr(item)[:80])

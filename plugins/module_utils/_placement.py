@@ -317,7 +317,7 @@ def _instance_warnings(state: _Host, instance: Instance) -> Iterable[str]:
 
 def _advice(models: Sequence[WantedModel], needs: Needs, states: Mapping[str, _Host], placement: Mapping[str, tuple[str, ...]]) -> Iterable[str]:
     """Hints about models that change nothing."""
-    isa = next(iter(states.values())).capacity.isa
+    isa = list(states.values())[0].capacity.isa
     for model in models:
         for note in needs.memory(model.name, isa).notes:
             yield f"{model.name}: {note}"

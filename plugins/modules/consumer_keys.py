@@ -92,7 +92,8 @@ from ansible_collections.localai.fleet.plugins.module_utils import _glue
 from ansible_collections.localai.fleet.plugins.module_utils._consumers import SUFFIX, Found, digest, plan
 from ansible_collections.localai.fleet.plugins.module_utils._errors import FleetError
 
-MODE, FOLDER_MODE = 0o400, 0o700
+MODE = 0o400
+FOLDER_MODE = 0o700
 
 
 def argument_spec():

@@ -60,7 +60,8 @@ from ansible_collections.localai.fleet.plugins.module_utils import _glue
 from ansible_collections.localai.fleet.plugins.module_utils._errors import FleetError
 from ansible_collections.localai.fleet.plugins.module_utils._secret import decide
 
-MODE, FOLDER_MODE = 0o400, 0o700
+MODE = 0o400
+FOLDER_MODE = 0o700
 
 
 def argument_spec():
