@@ -57,7 +57,7 @@ def extract(engine: docker.DockerClient, image: str, target: Path) -> Path:
     """The files of a backend image, from a container that is made and never started."""
     made = engine.containers.create(image, name=f"contract-{uuid.uuid4().hex[:12]}")
     try:
-        stream, _ = made.get_archive("/")
+        stream = made.get_archive("/")[0]
         with tempfile.TemporaryFile() as whole:
             for part in stream:
                 whole.write(part)
@@ -184,7 +184,7 @@ class Server:
 
     def read(self, path: str) -> bytes:
         """A file of the container."""
-        stream, _ = self.running.get_archive(path)
+        stream = self.running.get_archive(path)[0]
         with tarfile.open(fileobj=io.BytesIO(b"".join(stream))) as archive:
             taken = archive.extractfile(archive.next() or "")
             return taken.read() if taken else b""

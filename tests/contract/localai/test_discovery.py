@@ -55,7 +55,7 @@ def test_an_error_is_json_that_ends_with_a_newline(admin: Client) -> None:
 def test_a_connection_serves_several_requests(admin: Client) -> None:
     connection = admin.connect()
     try:
-        for _ in range(3):
+        for dummy in range(3):
             send(connection, "GET", "/v1/models", None, admin.all_headers(None, None))
             response = connection.getresponse()
             assert (response.status, bool(response.read())) == (200, True)

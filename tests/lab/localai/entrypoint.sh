@@ -1,4 +1,4 @@
-#!/bin/bash
+#!/usr/bin/env bash
 # Like the entry of the image that this one stands in for: says what the CPU can do, then becomes the server (PID 1 gets the signals).
 set -e
 cd /

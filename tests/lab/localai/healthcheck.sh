@@ -1,4 +1,4 @@
-#!/bin/bash
+#!/usr/bin/env bash
 # Health of the server: /readyz on the port of LOCALAI_ADDRESS (its host part is ignored), or HEALTHCHECK_ENDPOINT.
 set -euo pipefail
 

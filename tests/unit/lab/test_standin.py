@@ -110,7 +110,10 @@ def test_a_template_renders(source: str, values: dict[str, Any], text: str) -> N
 
 @pytest.mark.parametrize(
     "source",
-    ["{{.Unknown}}", "{{range .Messages}}{{end}}", "{{if .Input}}", "{{end}}", "{{else}}", "{{toJson .Content}}", '{{if ne .Role "x"}}{{end}}', "{{.Input", "a}}"],
+    [
+        "{{.Unknown}}", "{{range .Messages}}{{end}}", "{{if .Input}}", "{{end}}", "{{else}}", "{{toJson .Content}}", '{{if ne .Role "x"}}{{end}}',
+        "{{.Input", "a}}",
+    ],
 )
 def test_a_template_beyond_the_subset_is_refused(source: str) -> None:
     with pytest.raises(gotemplate.TemplateError):
@@ -197,7 +200,10 @@ def test_a_file_may_hold_a_list(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("line", "key", "value"),
-    [("flash_attention: on", "flash_attention", "on"), ("mmap: off", "mmap", False), ("mmap: true", "mmap", True), ("main_gpu: 1", "main_gpu", "1"), ("threads: null", "threads", None)],
+    [
+        ("flash_attention: on", "flash_attention", "on"), ("mmap: off", "mmap", False), ("mmap: true", "mmap", True), ("main_gpu: 1", "main_gpu", "1"),
+        ("threads: null", "threads", None),
+    ],
 )
 def test_words_are_read_as_go_reads_them(tmp_path: Path, line: str, key: str, value: object) -> None:
     path = tmp_path / "m.yaml"
@@ -287,14 +293,16 @@ def test_models_are_listed_with_loose_files(catalog: Catalog) -> None:
     assert set(catalog.names()) == {"chat", "gpt-4", "lost", "chain", "off", "loose"}
 
 
-@pytest.mark.parametrize(("name", "target"), [("chat", "chat"), ("gpt-4", "chat"), ("w.gguf", "w.gguf"), ("late", "late"), ("cha", "cha"), ("gguf/x", "gguf/x")])
+@pytest.mark.parametrize(("name", "target"), [
+    ("chat", "chat"), ("gpt-4", "chat"), ("w.gguf", "w.gguf"), ("late", "late"), ("cha", "cha"), ("gguf/x", "gguf/x"),
+])
 def test_a_name_is_resolved(catalog: Catalog, name: str, target: str) -> None:
     assert catalog.resolve(name).name == target
 
 
 @pytest.mark.parametrize(("name", "status", "text"), [
-    ("nope", 404, "not found. To see available models"), ("lost", 400, "points to unknown model"), ("chain", 400, "chains are not allowed"), ("off", 403, "disabled"),
-    ("hidden", 404, "not found"),
+    ("nope", 404, "not found. To see available models"), ("lost", 400, "points to unknown model"), ("chain", 400, "chains are not allowed"),
+    ("off", 403, "disabled"), ("hidden", 404, "not found"),
 ])
 def test_a_name_is_not_resolved(catalog: Catalog, name: str, status: int, text: str) -> None:
     with pytest.raises(RequestError, match=text) as caught:

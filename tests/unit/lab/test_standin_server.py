@@ -8,7 +8,7 @@ import threading
 import time
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, Callable, Iterator
+from typing import Callable, Iterator
 
 import pytest
 
@@ -37,12 +37,14 @@ class Handler(BaseHTTPRequestHandler):
         if self.path == "/tokenize": return self.say(200, {"tokens": [1, 2]})
         if self.path == "/v1/embeddings": return self.say(200, {"data": [{"index": 0, "embedding": [0.5]}], "usage": {"prompt_tokens": 1}})
         if "LONG" in body["prompt"]:
-            return self.say(400, {"error": {"code": 400, "message": "request (9 tokens) exceeds the available context size (8 tokens)", "type": "exceed_context_size_error"}})
+            message = "request (9 tokens) exceeds the available context size (8 tokens)"
+            return self.say(400, {"error": {"code": 400, "message": message, "type": "exceed_context_size_error"}})
         self.send_response(200); self.end_headers()
         for word in ("<a>", " b"):
             self.event({"content": word, "stop": False})
             if "SLOW" in body["prompt"]: time.sleep(1)
-        self.event({"content": "", "stop": True, "stop_type": "limit", "tokens_evaluated": 3, "tokens_predicted": 2, "timings": {"prompt_ms": 1.0, "predicted_ms": 2.0}})
+        timings = {"prompt_ms": 1.0, "predicted_ms": 2.0}
+        self.event({"content": "", "stop": True, "stop_type": "limit", "tokens_evaluated": 3, "tokens_predicted": 2, "timings": timings})
     def event(self, value):
         self.wfile.write(b"data: " + json.dumps(value).encode() + b"\\n\\n")
 host, _, port = words[1].rpartition(":")
@@ -91,7 +93,7 @@ def serve(root: Path) -> Iterator[Make]:
 
 
 def _stop_all(service: Service) -> None:
-    for name, _ in service.loader.loaded():
+    for name, backend in service.loader.loaded():
         engine = service.loader.process(name)
         if engine:
             engine.stop(0.0)
@@ -174,9 +176,9 @@ def test_embeddings_end_the_engine_of_a_chat_model_for_the_time_of_the_health_ch
 def test_an_engine_that_dies_in_a_stream_is_told_in_the_stream(serve: Make) -> None:
     client = serve()
     lines = client.lines("/v1/chat/completions", {"model": "chat", "messages": [{"role": "user", "content": "SLOW"}], "stream": True})
-    assert [next(lines) for _ in range(5)]
+    assert [next(lines) for dummy in range(5)]
     assert client.post("/v1/embeddings", {"model": "chat", "input": "x"}).status == 500
-    *_, error, last = [line for line in lines if line]
+    error, last = [line for line in lines if line][-2:]
     assert json.loads(error.removeprefix("data: "))["error"]["message"] == "rpc error: code = Unavailable desc = error reading from server: EOF"
     assert last == "data: [DONE]"
 
@@ -184,7 +186,7 @@ def test_an_engine_that_dies_in_a_stream_is_told_in_the_stream(serve: Make) -> N
 def test_a_busy_model_that_must_go_cuts_its_answers(serve: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     client = serve(FORCE_BACKEND_SHUTDOWN="true")
     lines = client.lines("/v1/chat/completions", {"model": "chat", "messages": [{"role": "user", "content": "SLOW"}], "stream": True})
-    assert [next(lines) for _ in range(5)]
+    assert [next(lines) for dummy in range(5)]
     assert client.post("/backend/shutdown", {"model": "chat"}).status == 200
     assert "data: [DONE]" not in list(lines)
 
@@ -212,7 +214,7 @@ def test_a_limit_of_the_model_sends_chats_away(serve: Make) -> None:
 def test_eviction_waits_for_a_busy_model_and_gives_up(serve: Make) -> None:
     client = serve(MAX_ACTIVE_BACKENDS="1", LRU_EVICTION_MAX_RETRIES="2", LRU_EVICTION_RETRY_INTERVAL="50ms")
     lines = client.lines("/v1/chat/completions", {"model": "chat", "messages": [{"role": "user", "content": "SLOW"}], "stream": True})
-    assert [next(lines) for _ in range(5)]
+    assert [next(lines) for dummy in range(5)]
     assert client.chat("other").status == 500
     assert [line for line in lines if line][-1] == "data: [DONE]"
     assert client.chat("other").status == 200
@@ -222,7 +224,7 @@ def test_eviction_waits_for_a_busy_model_and_gives_up(serve: Make) -> None:
 def test_a_client_that_leaves_is_noticed(serve: Make) -> None:
     client = serve(MAX_CONCURRENT_BACKEND_REQUESTS="1")
     lines = client.lines("/v1/chat/completions", {"model": "chat", "messages": [{"role": "user", "content": "SLOW"}], "stream": True})
-    assert [next(lines) for _ in range(5)]
+    assert [next(lines) for dummy in range(5)]
     lines.close()
     _until(client, 200)
 
@@ -239,7 +241,8 @@ def test_an_unknown_key_of_a_new_model_file_is_told_by_reload_and_request(serve:
     ("path", "method"),
     [
         ("/models/apply", "POST"), ("/models/delete/chat", "POST"), ("/models/import", "POST"), ("/models/edit/chat", "GET"), ("/backends", "GET"),
-        ("/backends/apply", "POST"), ("/backends/delete/x", "POST"), ("/api/p2p", "GET"), ("/api/settings", "GET"), ("/api/traces", "GET"), ("/stores/get", "POST"),
+        ("/backends/apply", "POST"), ("/backends/delete/x", "POST"), ("/api/p2p", "GET"), ("/api/settings", "GET"), ("/api/traces", "GET"),
+        ("/stores/get", "POST"),
     ],
 )
 def test_an_administrator_finds_every_door_open(serve: Make, path: str, method: str) -> None:
@@ -273,7 +276,8 @@ def test_a_chunked_body_is_read_and_limited(serve: Make) -> None:
     for size, status in ((10, 200), (1_100_000, 413)):
         connection = client.connect()
         body = json.dumps({"model": "chat", "content": "x" * size}).encode()
-        connection.request("POST", "/v1/tokenize", iter([body[:5], body[5:]]), {"Content-Type": "application/json", "Transfer-Encoding": "chunked"}, encode_chunked=True)
+        headers = {"Content-Type": "application/json", "Transfer-Encoding": "chunked"}
+        connection.request("POST", "/v1/tokenize", iter([body[:5], body[5:]]), headers, encode_chunked=True)
         assert connection.getresponse().status == status
         connection.close()
 

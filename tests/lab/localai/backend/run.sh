@@ -1,4 +1,4 @@
-#!/bin/bash
+#!/usr/bin/env bash
 # Starts one engine process: run.sh --addr HOST:PORT [arguments of llama-server].
 # The loader of the image is used, so that the engine runs in an image of another release, and so that ggml looks for
 # its CPU variants in lib/: it searches the directory of the running executable, and that is the loader.

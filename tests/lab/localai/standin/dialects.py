@@ -31,7 +31,7 @@ class Dialects:
         job = self._job(request, fields, {"messages": system + list(fields.get("messages") or [])})
         if fields.get("stream"):
             return Response(events=_message_events(job))
-        text, _, _, end = self._inference.collect(job)
+        text, *dummy, end = self._inference.collect(job)
         return answer(_message(job, [{"type": "text", "text": text}], _stop(end), end))
 
     def responses(self, request: Request) -> Response:
@@ -44,7 +44,7 @@ class Dialects:
         job = self._job(request, fields, {"messages": messages, "max_tokens": fields.get("max_output_tokens")})
         if fields.get("stream"):
             return Response(events=_response_events(job))
-        text, _, _, end = self._inference.collect(job)
+        text, *dummy, end = self._inference.collect(job)
         return answer(_response(job, text, end, "completed"))
 
 

@@ -68,7 +68,7 @@ class Caller:
 
 def _closed(sock: Optional[socket.socket]) -> bool:
     try:
-        readable, _, _ = select.select([sock], [], [], 0)
+        readable = select.select([sock], [], [], 0)[0]
         return bool(readable) and sock is not None and sock.recv(1, socket.MSG_PEEK) == b""
     except (OSError, ValueError):
         return True
@@ -94,7 +94,7 @@ def stream(process: EngineProcess, path: str, body: Mapping[str, Any], caller: C
 
 
 def _event(line: bytes) -> Optional[dict[str, Any]]:
-    name, _, text = line.strip().partition(b": ")
+    name, text = line.strip().partition(b": ")[::2]
     if name not in (b"data", b"error") or text == b"[DONE]":
         return None
     found = json.loads(text)

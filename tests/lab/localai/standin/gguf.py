@@ -43,7 +43,7 @@ def _guess(stream: BinaryIO) -> Guess:
         return Guess()
     _version, _tensors, pairs = struct.unpack("<IQQ", stream.read(20))
     context, template = 0, False
-    for _ in range(min(pairs, _MAX_PAIRS)):
+    for dummy in range(min(pairs, _MAX_PAIRS)):
         key = _string(stream)
         value = _value(stream, struct.unpack("<I", stream.read(4))[0])
         if key.endswith(".context_length"):
@@ -75,7 +75,7 @@ def _skip_array(stream: BinaryIO) -> Optional[int]:
     if kind in _SCALARS:
         stream.seek(length * struct.calcsize("<" + _SCALARS[kind]), 1)
     elif kind == _STRING:
-        for _ in range(length):
+        for dummy in range(length):
             stream.seek(struct.unpack("<Q", stream.read(8))[0], 1)
     else:
         raise ValueError(f"array of type {kind}")

@@ -152,7 +152,7 @@ class Inference:
         prompt = "\n".join(str(fields.get(key, "")) for key in ("instruction", "input") if fields.get(key))
         with self._service.admitted(config):
             job = self.completion_job(name, config, request, fields, prompt)
-            text, _, _, end = self.collect(job)
+            text, *dummy, end = self.collect(job)
         self._count(job, end)
         return answer({**_head("edit", name), "choices": [{"index": 0, "finish_reason": "", "text": text}], "usage": usage(end)})
 

@@ -30,7 +30,7 @@ class Loader:
     def loaded(self) -> list[tuple[str, str]]:
         """(model, backend) of every loaded model."""
         with self._lock:
-            return [(name, config.backend) for name, (_, config) in self._loaded.items()]
+            return [(name, config.backend) for name, (process, config) in self._loaded.items()]
 
     def process(self, name: str) -> Optional[EngineProcess]:
         """The process of a loaded model."""
@@ -92,13 +92,13 @@ class Loader:
 
     def _note_failure(self, name: str) -> None:
         first = self._settings["MODEL_LOAD_FAILURE_COOLDOWN"]
-        _, last = self._failed.get(name, (0.0, first / 2))
+        last = self._failed.get(name, (0.0, first / 2))[1]
         self._failed[name] = (time.monotonic(), min(last * 2, _MAX_COOLDOWN))
 
     def _make_room(self, coming: str) -> None:
         """Evict the least recently used model while the limit is reached; a busy one is waited for. Raises `RequestError`."""
         limit = self._settings.max_active
-        for _ in range(max(1, self._settings["LRU_EVICTION_MAX_RETRIES"])):
+        for attempt in range(max(1, self._settings["LRU_EVICTION_MAX_RETRIES"])):
             with self._lock:
                 others = sorted((item for item in self._loaded.values() if item[1].name != coming), key=lambda item: item[0].last_used)
             if not limit or len(others) < limit:
@@ -123,7 +123,7 @@ class Loader:
     def shutdown_all(self) -> None:
         """Stop every model, one after the other, as at the end of the server. Requests are still taken meanwhile."""
         forced = False
-        for name, _ in self.loaded():
+        for name, backend in self.loaded():
             process = self.process(name)
             if process and not process.stop(0.0 if self._settings["FORCE_BACKEND_SHUTDOWN"] else 30.0):
                 log.error("error while shutting down application", error=f"model is still busy: {name}: context deadline exceeded")
@@ -143,7 +143,7 @@ class Loader:
     def _watch(self, idle: float, busy: float, interval: float) -> None:
         pause = threading.Event()
         while not pause.wait(interval):
-            for name, _ in self.loaded():
+            for name, backend in self.loaded():
                 process = self.process(name)
                 if process and ((idle and process.idle_for > idle) or (busy and process.busy_for > busy)):
                     log.warn("watchdog stops a model", model=name)

@@ -49,7 +49,8 @@ class Metrics:
             lines = self._call_lines()
             lines += self._counter("localai_billed_requests_total", ("endpoint", "served_model"), self._requests)
             lines += self._counter("localai_tokens_total", ("kind", "served_model"), self._tokens)
-            lines += _series("localai_usage_unrecorded_total", "counter", [(f'endpoint="{e}",{_SCOPE},reason="{r}"', n) for (e, r), n in self._unrecorded.items()])
+            unrecorded = [(f'endpoint="{e}",{_SCOPE},reason="{r}"', n) for (e, r), n in self._unrecorded.items()]
+            lines += _series("localai_usage_unrecorded_total", "counter", unrecorded)
         lines += _series("target_info", "gauge", [(f'service_name="unknown_service:local-ai",service_version="{VERSION}"', 1)])
         lines += _series("go_info", "gauge", [('version="none"', 1)])
         lines += _series("process_start_time_seconds", "gauge", [("", self._start)])

@@ -30,7 +30,8 @@ _SWITCHES: dict[str, tuple[Optional[str], Optional[str]]] = {
     "kv_unified": ("--kv-unified", "--no-kv-unified"), "cache_idle_slots": ("--cache-idle-slots", "--no-cache-idle-slots"),
     "context_shift": ("--context-shift", "--no-context-shift"), "cont_batching": ("--cont-batching", "--no-cont-batching"),
     "use_jinja": ("--jinja", "--no-jinja"), "prefill_assistant": ("--prefill-assistant", "--no-prefill-assistant"), "swa_full": ("--swa-full", None),
-    "warmup": ("--warmup", "--no-warmup"), "check_tensors": ("--check-tensors", None), "no_op_offload": ("--no-op-offload", None), "cpu_moe": ("--cpu-moe", None),
+    "warmup": ("--warmup", "--no-warmup"), "check_tensors": ("--check-tensors", None), "no_op_offload": ("--no-op-offload", None),
+    "cpu_moe": ("--cpu-moe", None),
 }
 _OWN = {"direct_io", "fit_params"}
 # Known to LocalAI; they need a GPU, a projector, a draft model, or are said to be broken there.
@@ -69,7 +70,7 @@ def parse(entries: Sequence[str]) -> EngineOptions:
     raw: list[str] = []
     for entry in entries:
         if entry.startswith("-"):
-            flag, _, value = entry.partition(":")
+            flag, value = entry.partition(":")[::2]
             raw += [flag, value] if value else [flag]
             continue
         name, given, value = entry.partition(":")

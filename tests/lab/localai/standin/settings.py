@@ -72,7 +72,7 @@ class Settings:
 
     @property
     def address(self) -> tuple[str, int]:
-        host, _, port = self["ADDRESS"].rpartition(":")
+        host, port = self["ADDRESS"].rpartition(":")[::2]
         return host or "0.0.0.0", int(port)
 
     def watchdog(self, name: str) -> float:

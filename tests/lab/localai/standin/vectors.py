@@ -65,13 +65,13 @@ class Vectors:
 
     def tokenize(self, request: Request) -> Response:
         """POST /v1/tokenize: `content` → `tokens`."""
-        _, config, fields = self._model(request)
+        config, fields = self._model(request)[1:]
         found = engine.call(self._service.process(config), "/tokenize", {"content": fields.get("content") or ""}, request.caller)
         return answer({"tokens": found["tokens"]})
 
     def detokenize(self, request: Request) -> Response:
         """POST /v1/detokenize: `tokens` → `content`."""
-        _, config, fields = self._model(request)
+        config, fields = self._model(request)[1:]
         found = engine.call(self._service.process(config), "/detokenize", {"tokens": fields.get("tokens") or []}, request.caller)
         return answer({"content": found["content"]})
 
