@@ -112,7 +112,7 @@ def test_a_chunked_body(edge, upstream, size) -> None:
 def test_a_chunked_body_above_the_limit(edge, upstream) -> None:
     connection = edge.open(timeout=30)
     try:
-        connection.request("POST", PATH, body=(b"z" * 1_000_000 for _ in range(17)), encode_chunked=True, headers={
+        connection.request("POST", PATH, body=(b"z" * 1_000_000 for dummy in range(17)), encode_chunked=True, headers={
             "Authorization": f"Bearer {KEYS['all']}", "Content-Type": "application/json", "Transfer-Encoding": "chunked"})
     except (BrokenPipeError, ConnectionResetError, socket.timeout):
         pass  # the answer came before the body ended
@@ -123,7 +123,7 @@ def test_a_chunked_body_above_the_limit(edge, upstream) -> None:
 
 def test_a_body_of_many_small_parts_is_read_in_time(edge, upstream) -> None:
     """A worker must not be busy for long with one body: others wait for it."""
-    text = json.dumps({"model": "gpt-4", "messages": [{"role": "user", "content": 'h\u00e9 "q" '} for _ in range(150_000)]}, ensure_ascii=False).encode()
+    text = json.dumps({"model": "gpt-4", "messages": [{"role": "user", "content": 'h\u00e9 "q" '} for dummy in range(150_000)]}, ensure_ascii=False).encode()
     begin = time.monotonic()
     assert json.loads(sent(edge, upstream, text)) == json.loads(text)
     assert time.monotonic() - begin < 10

@@ -51,8 +51,8 @@ def test_events_come_one_by_one_and_unchanged(edge, upstream) -> None:
         arrivals.append((time.monotonic(), piece))
         text += piece
     assert text == b"".join(event(number) for number in range(EVENTS)) + b"data: [DONE]\n\n"
-    assert [piece for _, piece in arrivals[:EVENTS]] == [event(number) for number in range(EVENTS)]
-    gaps = [later - earlier for (earlier, _), (later, _) in zip(arrivals, arrivals[1:EVENTS])]
+    assert [arrival[1] for arrival in arrivals[:EVENTS]] == [event(number) for number in range(EVENTS)]
+    gaps = [later[0] - earlier[0] for earlier, later in zip(arrivals, arrivals[1:EVENTS])]
     assert min(gaps) > GAP / 2, gaps
 
 
@@ -120,7 +120,7 @@ def test_connections_to_localai_are_kept(edge, upstream) -> None:
         handler.reply(200, b"{}")
 
     upstream.answer = answer
-    for _ in range(8):
+    for dummy in range(8):
         assert edge.ask("POST", PATH, {"model": "gpt-4"}).status == 200
     assert len(ports) <= 4  # one a worker at most, but one may just have been closed
 

@@ -43,7 +43,7 @@ def failing(start, network, _upstream) -> harness.Edge:
 
 
 def test_a_dead_instance_is_passed_over(failing, upstream) -> None:
-    for _ in range(12):
+    for dummy in range(12):
         assert failing.ask("POST", PATH, ASK).status == 200
     assert len(upstream.seen) == 12
 
@@ -76,7 +76,7 @@ def test_an_instance_that_says_503_stays(start, upstream, second) -> None:
     busy = b'{"error":{"code":503,"message":"loading","type":""}}'
     for server in (upstream, second):
         server.answer = lambda handler, _: handler.reply(503, busy, Retry_After="10")
-    for _ in range(10):
+    for dummy in range(10):
         reply = edge.ask("POST", PATH, ASK)
         assert (reply.status, reply.body) == (503, busy)
     assert len(upstream.seen) + len(second.seen) == 10 and upstream.seen and second.seen
@@ -84,7 +84,7 @@ def test_an_instance_that_says_503_stays(start, upstream, second) -> None:
 
 def test_requests_are_spread_by_open_ones(start, upstream, second) -> None:
     edge = start({"": [upstream.address, second.address]})
-    for _ in range(10):
+    for dummy in range(10):
         assert edge.ask("POST", PATH, ASK).status == 200
     assert abs(len(upstream.seen) - len(second.seen)) <= 2
 
@@ -165,8 +165,8 @@ def test_nothing_but_tmp_is_writable_and_nothing_is_privileged(shared) -> None:
 
 
 def test_the_health_check_of_the_container(shared) -> None:
-    compose = yaml.safe_load(harness.render("compose.yaml.j2", {**shared.values, "proxy_image": "x", "__proxy_ids": "1:1", "__proxy_root": "/r",
-                                                                 "__proxy_secrets": "/s"}))
+    compose = yaml.safe_load(harness.render("compose.yaml.j2", {
+        **shared.values, "proxy_image": "x", "__proxy_ids": "1:1", "__proxy_root": "/r", "__proxy_secrets": "/s"}))
     command = [word.replace("$$", "$") for word in compose["services"]["proxy"]["healthcheck"]["test"][1:]]
     assert shared.container.exec_run(command)[0] == 0
     assert shared.container.exec_run([word.replace("/readyz", "/nothing") for word in command])[0] != 0

@@ -133,7 +133,7 @@ def main() -> int:
     print(f"\nURL      https://{at['domain']}/v1  (here at {at['address']})")
     print(f"Key      {KEY} on {at['gateway']}, for root only; a header for curl with it is in {HEADER.relative_to(ROOT)}")
     print(f"Models   {', '.join([at['model'], *at['aliases']])}")
-    print(f"\nAsked “{QUESTION['messages'][0]['content']}”, {at['model']} answered:\n\n  {answer}\n")
+    print(f"\nAsked \"{QUESTION['messages'][0]['content']}\", {at['model']} answered:\n\n  {answer}\n")
     print(f"Try it:\n\n  {curl(at)}\n")
     print("Go on:   ansible-playbook -i .lab/demo/inventory/hosts.yml playbooks/site.yml   (again: nothing changes)")
     print("         make demo-down                                                        (removes all of it)\n")

@@ -53,7 +53,7 @@ def ensure_engine(log: Path, say: Say) -> docker.DockerClient:
 def start_service(say: Say) -> docker.DockerClient:
     """Start the engine where systemd runs."""
     say("engine: systemctl start docker")
-    done = subprocess.run(["systemctl", "start", "docker"], capture_output=True, text=True, timeout=READY_SECONDS * 2)
+    done = subprocess.run(["systemctl", "start", "docker"], capture_output=True, text=True, timeout=READY_SECONDS * 2, check=False)
     client = connect(SOCKET)
     if client is None:
         raise LabError(f"systemctl start docker did not give an engine ({done.stderr.strip()[-300:]}): see `journalctl -u docker`.")
@@ -108,7 +108,7 @@ def require(programs: dict[str, str], say: Say) -> None:
 
 def _apt(command: Sequence[str]) -> subprocess.CompletedProcess[str]:
     environment = {**_environment(), "DEBIAN_FRONTEND": "noninteractive"}
-    return subprocess.run(command, capture_output=True, text=True, timeout=INSTALL_SECONDS, env=environment)
+    return subprocess.run(command, capture_output=True, text=True, timeout=INSTALL_SECONDS, env=environment, check=False)
 
 
 def _which(program: str) -> str | None:

@@ -77,7 +77,7 @@ def _download(here: Path) -> None:
         sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check",
         "--no-cache-dir", "--no-deps", "--only-binary", ":all:", "--dest", str(here), *wanted,
     ]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=900)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=900, check=False)
     if done.returncode:
         tail = "\n".join(done.stderr.strip().splitlines()[-5:])
         raise RuntimeError(f"The lab's model could not be downloaded with pip (exit {done.returncode}):\n{tail}")

@@ -75,7 +75,8 @@ class Repository:
         except requests.RequestException as error:
             raise LabError(f"The lab's registry does not answer {method} {url} ({error}): see `python -m tests.lab logs registry`.") from error
         if answer.status_code not in wanted:
-            raise LabError(f"The lab's registry answered {answer.status_code} to {method} {url} ({answer.text[:200]}): see `python -m tests.lab logs registry`.")
+            said = f"{answer.status_code} to {method} {url} ({answer.text[:200]})"
+            raise LabError(f"The lab's registry answered {said}: see `python -m tests.lab logs registry`.")
         return answer
 
 

@@ -54,7 +54,7 @@ def recap_of(output: str) -> dict[str, dict[str, int]]:
     lines = output.split("PLAY RECAP", 1)[-1].splitlines()[1:]
     found = {}
     for line in lines:
-        name, _, counters = line.partition(":")
+        name, counters = line.partition(":")[::2]
         if "ok=" in counters:
             found[name.strip()] = {key: int(value) for key, value in (word.split("=") for word in counters.split())}
     return found

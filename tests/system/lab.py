@@ -39,8 +39,8 @@ def until(true: Callable[[], Any], seconds: float = 90) -> Any:
 def started(name: str, *more: str) -> Iterator[subprocess.Popen[bytes]]:
     """A playbook run in a process group of its own; what is left of it is killed at the end."""
     with subprocess.Popen(
-        command(name, *more), cwd=ROOT, env=environment(), start_new_session=True,
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        command(name, *more), cwd=ROOT, env=environment(), start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    ) as process:
         try:
             yield process
         finally:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tree import ROOT, engines, parse, short, under
+from tree import engines, parse, short, under
 
 PRODUCT_PYTHON = under("plugins", suffix=".py")
 

@@ -36,7 +36,7 @@ def test_product_code_knows_no_lab(path: Path) -> None:
     assert not re.search(r"stand-?in|\blab\b|tests/", text, re.IGNORECASE)
 
 
-LEFT_OPEN = re.compile("|".join(rf"(?<![A-Za-z]){word}(?![A-Za-z])" for word in ("TO" "DO", "FIX" "ME", "XX" "X")))
+LEFT_OPEN = re.compile("|".join(rf"(?<![A-Za-z]){word}(?![A-Za-z])" for word in ("TO" + "DO", "FIX" + "ME", "XX" + "X")))
 
 
 @pytest.mark.parametrize("path", [p for p in tracked() if p.suffix in {".py", ".yml", ".j2", ".sh", ".js", ".md"}], ids=short)

@@ -28,7 +28,7 @@ def cpus(count, threads=1, sockets=1, flags=X86, offline=(), model="Test CPU", s
     blocks = []
     for cpu in sorted(set(range(count)) - set(offline)):
         core = cpu % stride
-        siblings = {c for c in range(core, count, stride)} - set(offline)
+        siblings = set(range(core, count, stride)) - set(offline)
         base = f"{CPU}/cpu{cpu}/topology"
         files[f"{base}/thread_siblings_list"] = spread(siblings) + "\n"
         files[f"{base}/physical_package_id"] = f"{core * sockets // stride}\n"

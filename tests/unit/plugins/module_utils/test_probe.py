@@ -18,15 +18,15 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 KEY = "sk-test-4711"
-MODELS = [_probe.Wanted("m", "chat", ("gpt-4",)), _probe.Wanted("e", "embedding"), _probe.Wanted("c", "completion"),
-          _probe.Wanted("r", "rerank")]
+MODELS = (_probe.Wanted("m", "chat", ("gpt-4",)), _probe.Wanted("e", "embedding"), _probe.Wanted("c", "completion"),
+          _probe.Wanted("r", "rerank"))
 
 
 def chunk(text):
     return json.dumps({"choices": [{"delta": {"content": text}}]})
 
 
-GOOD_STREAM = [chunk(None), chunk("Hel"), chunk("lo"), '{"choices":[],"usage":{"completion_tokens":2}}', "[DONE]"]
+GOOD_STREAM = (chunk(None), chunk("Hel"), chunk("lo"), '{"choices":[],"usage":{"completion_tokens":2}}', "[DONE]")
 GOOD = {
     ("GET", "/readyz"): (200, b""),
     ("GET", "/v1/models"): (200, {"data": [{"id": name} for name in ("m", "gpt-4", "e", "c", "r")]}),
@@ -264,8 +264,9 @@ def test_words_for_errors(error, got):
     assert got in said.got and said.cure.endswith(".")
 
 
-@pytest.mark.parametrize("url, resolve_to", [("ai.example.com", ""), ("ftp://x", ""), ("https://", ""),
-                                            ("http://x:99999", ""), ("http://x", "1.2.3.4:abc")])
+@pytest.mark.parametrize("url, resolve_to", [
+    ("ai.example.com", ""), ("ftp://x", ""), ("https://", ""), ("http://x:99999", ""), ("http://x", "1.2.3.4:abc"),
+])
 def test_bad_input(url, resolve_to):
     with pytest.raises(FleetError):
         _probe.probe(_probe.Target(url, resolve_to=resolve_to))

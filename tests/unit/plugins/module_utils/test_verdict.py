@@ -23,10 +23,10 @@ PASSED = {"name": "chat", "target": "m", "ok": True, "got": "200", "want": "200"
 FAILED = {**PASSED, "target": "gpt-4", "ok": False, "cure": "Do it."}
 
 
-def judge(after=None, before=None, plan=PLAN, probes=None):
+def judge(after=None, before=None, plan=None, probes=None):
     infos_after = {"ai1": {"instances": [] if after == {} else [{**AFTER, **(after or {})}]}}
     infos_before = {"ai1": [{**INFO, **(before or {})}]}
-    return _verdict.verdict(plan, infos_before, infos_after, [{"checks": [PASSED]}] if probes is None else probes)
+    return _verdict.verdict(plan or PLAN, infos_before, infos_after, [{"checks": [PASSED]}] if probes is None else probes)
 
 
 def failures(result):
