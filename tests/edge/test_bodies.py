@@ -4,10 +4,12 @@ from __future__ import annotations
 import gzip
 import json
 import socket
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from tests.edge.harness import KEYS
+from tests.edge.harness import KEYS, wait
 from tests.edge.test_routes import refused
 
 pytestmark = pytest.mark.engine
@@ -24,8 +26,10 @@ def sent(edge, upstream, body: bytes) -> bytes:
 
 @pytest.mark.parametrize(("body", "expected"), [
     (b'{"model":"gpt-4"}', b'{"model":"gpt-4"}'),
-    (b' \t\r\n{ "model" : "gpt-4" , "n" : 1 } \n', b'{"model":"gpt-4","n" : 1}'),
-    (b'{"seed":12345678901234567890,"model":"gpt-4","x":1.10,"y":1E400}', b'{"model":"gpt-4","seed":12345678901234567890,"x":1.10,"y":1E400}'),
+    (b' \t\r\n{ "model" : "gpt-4" , "n" : 1 } \n', b' \t\r\n{ "model" : "gpt-4" , "n" : 1 } \n'),
+    (b' \t\r\n{ "Model" : "gpt-4" , "n" : 1 } \n', b'{"model":"gpt-4","n" : 1}'),
+    (b'{"seed":12345678901234567890,"model":"gpt-4","x":1.10,"y":1E400}', b'{"seed":12345678901234567890,"model":"gpt-4","x":1.10,"y":1E400}'),
+    (b'{"seed":12345678901234567890,"Model":"gpt-4","x":1.10,"y":1E400}', b'{"model":"gpt-4","seed":12345678901234567890,"x":1.10,"y":1E400}'),
     (b'{"model":"nope","model":"gpt-4"}', b'{"model":"gpt-4"}'),
     (b'{"model":"nope","Model":"gpt-4","messages":[]}', b'{"model":"gpt-4","messages":[]}'),
     (b'{"MODEL":"nope","a":{"model":"inner"},"mOdEl":"gpt-4"}', b'{"model":"gpt-4","a":{"model":"inner"}}'),
@@ -37,7 +41,9 @@ def sent(edge, upstream, body: bytes) -> bytes:
     (b'{"model":"gpt-4","s":"[{\\\\\\"","t":[[{"}":"]"}],{}]}', b'{"model":"gpt-4","s":"[{\\\\\\"","t":[[{"}":"]"}],{}]}'),
     ('{"model":"gpt-4","s":"h\u00e9 \U0001f600 \u2028"}'.encode(), '{"model":"gpt-4","s":"h\u00e9 \U0001f600 \u2028"}'.encode()),
     (b'{"model":"gpt-4","":1,"__proto__":{"model":"x"},"stream":true}', b'{"model":"gpt-4","":1,"__proto__":{"model":"x"},"stream":true}'),
-    (b'{"a":tru,"model":"gpt-4"}', b'{"model":"gpt-4","a":tru}'),
+    (b'{"a":tru,"model":"gpt-4"}', b'{"a":tru,"model":"gpt-4"}'),
+    (b'{"backend":1,"s":"abcdefghijklmnopqrstuv\\\\","t":"abcdefghijklmnopqrstu\\\"\\\\\\\"}","model":"gpt-4"}',
+     b'{"model":"gpt-4","s":"abcdefghijklmnopqrstuv\\\\","t":"abcdefghijklmnopqrstu\\\"\\\\\\\"}"}'),
 ])
 def test_one_model_and_the_rest_untouched(edge, upstream, body, expected) -> None:
     assert sent(edge, upstream, body) == expected
@@ -127,6 +133,30 @@ def test_a_body_of_many_small_parts_is_read_in_time(edge, upstream) -> None:
     begin = time.monotonic()
     assert json.loads(sent(edge, upstream, text)) == json.loads(text)
     assert time.monotonic() - begin < 10
+
+
+@pytest.mark.parametrize("length", range(14, 30))
+@pytest.mark.parametrize("tail", ["\\", "\\\\", '"', '\\"', '"\\'])
+def test_the_end_of_a_string_wherever_its_escapes_are(edge, upstream, length, tail) -> None:
+    body = {"backend": 1, "s": "x" * length + tail, "model": "gpt-4", "t": tail * length}
+    assert json.loads(sent(edge, upstream, json.dumps(body).encode())) == {key: value for key, value in body.items() if key != "backend"}
+
+
+def test_only_so_many_large_bodies_at_once(start, upstream) -> None:
+    """They stay in memory until the answer ends, so the rest waits outside."""
+    edge = start({"": [upstream.address]}, __proxy_large_bodies=2)
+    gate = threading.Event()
+    upstream.answer = lambda handler, _: gate.wait(20) and handler.reply(200, b"{}")
+    body = b'{"model":"gpt-4","p":"' + b"x" * 1_000_000 + b'"}'
+    with ThreadPoolExecutor(2) as pool:
+        held = [pool.submit(edge.ask, "POST", PATH, body) for _ in range(2)]
+        wait(lambda: len(upstream.seen) == 2, "two large bodies are held")
+        reply = edge.ask("POST", PATH, body)
+        refused(reply, 429)
+        assert reply.header("Retry-After") == ["1"]
+        gate.set()
+        assert edge.ask("POST", PATH, b'{"model":"gpt-4"}').status == 200
+        assert [one.result().status for one in held] == [200, 200]
 
 
 def test_a_body_of_too_many_members(edge, upstream) -> None:

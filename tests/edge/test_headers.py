@@ -42,7 +42,7 @@ def test_no_header_of_the_client_reaches_localai_unless_it_is_named(edge, upstre
 @pytest.mark.parametrize("query", ["?model=embedder", "?model=nope&x=1", "?MODEL=base", "?", "?api_key=" + KEYS["all"], "?model=a#frag"])
 def test_no_query_reaches_localai(edge, upstream, query) -> None:
     assert edge.ask("POST", PATH + query, BODY).status == 200
-    assert (upstream.seen[0].path, upstream.seen[0].body) == (PATH, b'{"model":"gpt-4"}')
+    assert (upstream.seen[0].path, upstream.seen[0].body) == (PATH, b'{"model": "gpt-4"}')
 
 
 def test_a_query_is_no_model(edge, upstream) -> None:

@@ -24,7 +24,7 @@ NOWHERE = [
     ("POST", "/chat/completions"), ("POST", "/v1/edits"), ("POST", "/v1/images/generations"), ("POST", "/v1/audio/speech"),
     ("POST", "/v1/detokenize"), ("GET", "/v1/models/capabilities/x"), ("POST", "/v1/models"), ("DELETE", "/v1/models/chat-model"),
     ("GET", "/v1/chat/completions"), ("PUT", "/v1/chat/completions"), ("OPTIONS", "/v1/chat/completions"), ("HEAD", "/v1/models"),
-    ("POST", "/V1/chat/completions"), ("POST", "/v1/chat/completions/"), ("POST", "/_infer"), ("GET", "/_infer"), ("POST", "/readyz"),
+    ("POST", "/V1/chat/completions"), ("POST", "/v1/chat/completions/"), ("POST", "/_infer/rewritten"), ("POST", "/_infer/as_it_is"), ("GET", "/_infer/"), ("GET", "/_refuse/404"), ("POST", "/readyz"),
     ("POST", "/models/chat-model/v1"), ("POST", "/models/chat-model/chat/completions"), ("POST", "/v1/models/chat-model/"),
     ("POST", "/v1/engines/chat-model/completions"), ("GET", "/v1/responses/1"), ("GET", "/healthz"), ("POST", "/v1/constructor"),
     ("POST", "//models//apply"), ("POST", "/v1/../models/apply"), ("POST", "/models/%61pply"), ("GET", "/v1/models/..%2f..%2fsystem"),
@@ -43,7 +43,7 @@ def refused(reply, code: int) -> str:
 @pytest.mark.parametrize(("path", "model"), OPEN)
 def test_a_model_answers_what_its_kind_can(edge, upstream, path, model) -> None:
     assert edge.ask("POST", path, {"model": model}).status == 200
-    assert [(seen.method, seen.path, seen.body) for seen in upstream.seen] == [("POST", path, b'{"model":"%s"}' % model.encode())]
+    assert [(seen.method, seen.path, seen.body) for seen in upstream.seen] == [("POST", path, b'{"model": "%s"}' % model.encode())]
 
 
 @pytest.mark.parametrize(("path", "model"), CLOSED)

@@ -137,8 +137,20 @@ function infer(r, where, who) {
     }
     r.variables.edge_model = model;
     r.variables.edge_upstream = tables.models[model].upstream;
+    if (canonical(body, members, model)) {
+        r.internalRedirect('/_infer/as_it_is');
+        return;
+    }
     r.rawVariables.edge_body = rewritten(body, members, model);
-    r.internalRedirect('/_infer');
+    r.internalRedirect('/_infer/rewritten');
+}
+
+// Whether the body says in one plain way what is asked: then it goes on as it is, and nothing is copied.
+function canonical(body, members, model) {
+    const fields = members.filter((member) => member.field !== null);
+    return fields.length === 1
+        && body.slice(fields[0].start, fields[0].value).toString().slice(0, 7) === '"model"'
+        && body.slice(fields[0].value, fields[0].end).toString() === JSON.stringify(model);
 }
 
 // The model a body asks for, read as LocalAI reads it: the last of its `model` members in any letter case.
@@ -233,19 +245,29 @@ function serverField(body, start, end) {
     return SERVER_FIELDS.indexOf(folded) >= 0 ? folded : null;
 }
 
+// Where a string ends. Most are short, and then looking byte by byte is faster than asking for the next quote.
 function pastString(body, start) {
-    let at = start;
+    const near = Math.min(start + 24, body.length);
+    let at = start + 1, byte = 0;
+    while (at < near) {
+        byte = body[at];
+        if (byte === QUOTE) {
+            return at + 1;
+        }
+        at += byte === BACKSLASH ? 2 : 1;
+    }
     for (;;) {
-        at = body.indexOf(QUOTE, at + 1);
+        at = body.indexOf(QUOTE, at);
         if (at < 0) {
             throw malformed(start);
         }
         let escapes = 0;
-        while (body[at - 1 - escapes] === BACKSLASH) {
+        while (at - 1 - escapes > start && body[at - 1 - escapes] === BACKSLASH) {
             escapes++;
         }
+        at++;
         if (escapes % 2 === 0) {
-            return at + 1;
+            return at;
         }
     }
 }
@@ -253,9 +275,9 @@ function pastString(body, start) {
 // Where a value of the top level ends: before the comma or the brace that follows it, blanks left out.
 function pastValue(body, start) {
     const length = body.length;
-    let depth = 0, end = start, at = start;
+    let depth = 0, end = start, at = start, byte = 0;
     while (at < length) {
-        const byte = body[at];
+        byte = body[at];
         if (byte === QUOTE) {
             at = pastString(body, at);
             end = at;
