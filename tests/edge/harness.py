@@ -256,7 +256,7 @@ def start(client: Any, image: Image, network: Network, folder: Path, values: dic
         read_only=service["read_only"], cap_drop=service["cap_drop"], security_opt=service["security_opt"],
         pids_limit=service["pids_limit"], mem_limit=service["mem_limit"], memswap_limit=service["memswap_limit"],
         nano_cpus=int(float(service["cpus"]) * 1e9), stop_signal=service["stop_signal"],
-        tmpfs={path: options for path, options in (item.partition(":")[::2] for item in service["tmpfs"])},
+        tmpfs=dict(item.partition(":")[::2] for item in service["tmpfs"]),
         volumes={str(folder / "config"): {"bind": "/etc/proxy", "mode": "ro"}, str(folder / "secrets"): {"bind": "/run/proxy", "mode": "ro"}},
     )
     edge = Edge(container, context, network.name)

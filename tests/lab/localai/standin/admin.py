@@ -39,7 +39,8 @@ class Admin:
     def system(self, _request: Request) -> Response:
         """GET /system: backends in use and loaded models."""
         loaded = self._service.loader.loaded()
-        return answer({"backends": sorted({backend for name, backend in loaded}), "loaded_models": [{"id": name, "backend": backend} for name, backend in loaded]})
+        models = [{"id": name, "backend": backend} for name, backend in loaded]
+        return answer({"backends": sorted({model["backend"] for model in models}), "loaded_models": models})
 
     def metrics(self, _request: Request) -> Response:
         """GET /metrics."""
