@@ -2,14 +2,14 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # This file is private to the collection localai.fleet.
-"""What every HTTP client of the controller shares: trust, careful redirects, reasons in words."""
+"""What every HTTP client shares: trust, careful redirects, reasons in words."""
 from __future__ import annotations
 
 import http.client
 import ssl
 import urllib.request
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import urlsplit, urlunsplit
 
 from ._errors import FleetError
 
@@ -35,12 +35,12 @@ class CarefulRedirects(urllib.request.HTTPRedirectHandler):
 def trust(ca_path: str | None = None) -> ssl.SSLContext:
     """The system's certificate authorities, and those of the file `ca_path` (PEM) besides."""
     context = ssl.create_default_context()
-    if not ca_path:
-        return context
-    try:
-        context.load_verify_locations(cafile=ca_path)
-    except (OSError, ssl.SSLError) as error:
-        raise FleetError("The CA file cannot be read", ca_path, str(error), "Give a file with PEM certificates.") from error
+    if ca_path:
+        try:
+            context.load_verify_locations(cafile=ca_path)
+        except OSError as error:
+            raise FleetError("The CA file cannot be read", ca_path, error.strerror or str(error),
+                             "Give the path of a file with PEM certificates.") from error
     return context
 
 
@@ -52,9 +52,9 @@ def build_opener(ca_path: str | None = None) -> urllib.request.OpenerDirector:
 
 
 def bare_url(url: str) -> str:
-    """A URL fit for a message: without user, password and query, which may hold secrets."""
+    """A URL fit for a message: without user, password, query and fragment, which may hold secrets."""
     parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
 
 
 def tls_reason(error: BaseException) -> str | None:

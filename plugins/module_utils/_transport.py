@@ -15,9 +15,10 @@ import time
 import urllib.error
 import urllib.request
 from typing import Any, Mapping, NoReturn, Protocol
-from urllib.parse import SplitResult, unquote, urljoin, urlsplit, urlunsplit
+from urllib.parse import SplitResult, unquote, urljoin, urlsplit
 
 from ._errors import FleetError
+from ._http import bare_url, trust
 
 MAX_REDIRECTS = 8
 WAIT_LIMIT = 600.0
@@ -55,7 +56,7 @@ class Answer:
     def __init__(self, stream: Readable, status: int, headers: Mapping[str, str], url: str, asked: int) -> None:
         self._stream, self._headers, self._asked = stream, headers, asked
         self.partial = status == 206
-        self.shown, self.host = shown(url), urlsplit(url).netloc
+        self.shown, self.host = bare_url(url), urlsplit(url).netloc
 
     def __enter__(self) -> Answer:
         return self
@@ -151,7 +152,7 @@ class HttpSource:
 
     def __init__(self, url: str, headers: Mapping[str, str], ca_path: str, timeout: float) -> None:
         self._url, self._headers, self._timeout = url, dict(headers), timeout
-        self.shown = shown(url)
+        self.shown = bare_url(url)
         self._opener = urllib.request.build_opener(urllib.request.HTTPSHandler(context=trust(ca_path)), _NoRedirect)
 
     def open(self, offset: int, etag: str = "", etag_host: str = "") -> Answer:
@@ -198,12 +199,12 @@ class HttpSource:
         todo = "Check the address and that the repository, commit and file exist."
         if error.code in (401, 403):
             todo = "Accept the repository's terms and give a token that may read it."
-        raise FleetError("The source refuses the file", shown(url), got, todo)
+        raise FleetError("The source refuses the file", bare_url(url), got, todo)
 
     def _unreachable(self, url: str, error: Exception) -> NoReturn:
         cause = getattr(error, "reason", error)
         if isinstance(cause, ssl.SSLCertVerificationError):
-            raise FleetError("The certificate of the source is not trusted", shown(url), cause.verify_message,
+            raise FleetError("The certificate of the source is not trusted", bare_url(url), cause.verify_message,
                              "Give the file with its authority's certificate as ca_path.") from error
         raise Again(f"{urlsplit(url).netloc} cannot be reached: {_reason(cause)}") from error
 
@@ -222,23 +223,11 @@ def open_source(url: str, headers: Mapping[str, str], ca_path: str = "", timeout
     if parts.scheme == "file" and parts.netloc in ("", "localhost") and parts.path.startswith("/"):
         return FileSource(unquote(parts.path))
     if parts.scheme not in ("https", "http") or not parts.hostname:
-        raise FleetError("The URL cannot be fetched", shown(url), f"scheme {parts.scheme or 'none'}",
+        raise FleetError("The URL cannot be fetched", bare_url(url), f"scheme {parts.scheme or 'none'}",
                          "Use https://HOST/PATH, or file:///PATH for a file of the host.")
     if parts.username or parts.password:
-        raise FleetError("The URL holds credentials", shown(url), "user information before the host", "Give them as a token or headers.")
+        raise FleetError("The URL holds credentials", bare_url(url), "user information before the host", "Give them as a token or headers.")
     return HttpSource(url, headers, ca_path, timeout)
-
-
-def trust(ca_path: str) -> ssl.SSLContext:
-    """The system's authorities, and those of `ca_path` (a file of PEM certificates on the host; empty: none)."""
-    context = ssl.create_default_context()
-    if ca_path:
-        try:
-            context.load_verify_locations(cafile=ca_path)
-        except OSError as error:
-            raise FleetError("The file of trusted authorities cannot be used", ca_path, error.strerror or str(error),
-                             "Give the path of a PEM file on the host.") from error
-    return context
 
 
 def redirected(url: str, location: str) -> str:
@@ -247,9 +236,9 @@ def redirected(url: str, location: str) -> str:
     parts = urlsplit(target)
     schemes = ("https",) if urlsplit(url).scheme == "https" else ("https", "http")
     if parts.scheme not in schemes or not parts.hostname:
-        raise FleetError("The source redirects out of a protected connection", shown(url), shown(target), "Check the address of the source.")
+        raise FleetError("The source redirects out of a protected connection", bare_url(url), bare_url(target), "Check the address of the source.")
     if _is_link_local(parts):
-        raise FleetError("The source redirects to an address of this host's own link", shown(url), shown(target),
+        raise FleetError("The source redirects to an address of this host's own link", bare_url(url), bare_url(target),
                          "Check the address of the source.")
     return target
 
@@ -265,12 +254,6 @@ def origin(url: str) -> tuple[str, str, int]:
     """Scheme, host and port: what a header may be meant for."""
     parts = urlsplit(url)
     return parts.scheme, parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
-
-
-def shown(url: str) -> str:
-    """A URL for people: without user information, query and fragment, where secrets are."""
-    parts = urlsplit(url)
-    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
 
 
 def wait_asked(headers: Mapping[str, str]) -> float | None:

@@ -91,25 +91,14 @@ def test_only_strong_tags_guard_a_resume(etag: str, kept: str) -> None:
     assert _transport.Answer(io.BytesIO(), 200, {"ETag": etag}, "https://a/x", 0).etag == kept
 
 
-@pytest.mark.parametrize(
-    ("url", "text"),
-    [("https://u:p@host:8443/a/b?Signature=x#y", "https://host:8443/a/b"), ("http://host/", "http://host/")],
-)
-def test_shown_hides_what_may_be_secret(url: str, text: str) -> None:
-    assert _transport.shown(url) == text
-
-
 def test_origin() -> None:
     assert _transport.origin("https://a/x") == _transport.origin("https://a:443/y")
     assert len({_transport.origin(url) for url in ("https://a/", "http://a/", "https://b/", "https://a:444/")}) == 4
 
 
-def test_trust_names_the_file(tmp_path: Path) -> None:
-    with pytest.raises(FleetError, match="authorities cannot be used .*absent.pem.*No such file"):
-        _transport.trust(str(tmp_path / "absent.pem"))
-    (tmp_path / "bad.pem").write_text("nothing")
-    with pytest.raises(FleetError, match="authorities cannot be used"):
-        _transport.trust(str(tmp_path / "bad.pem"))
+def test_a_source_names_a_bad_ca_file(tmp_path: Path) -> None:
+    with pytest.raises(FleetError, match="CA file cannot be read .*absent.pem.*No such file"):
+        _transport.open_source("https://a/x", {}, str(tmp_path / "absent.pem"))
 
 
 def test_a_file_of_the_host(tmp_path: Path) -> None:
