@@ -260,7 +260,11 @@ def start(client: Any, image: Image, network: Network, folder: Path, values: dic
         volumes={str(folder / "config"): {"bind": "/etc/proxy", "mode": "ro"}, str(folder / "secrets"): {"bind": "/run/proxy", "mode": "ro"}},
     )
     edge = Edge(container, context, network.name)
-    wait(lambda: listening(edge), "the edge listens", edge.log)
+    try:
+        wait(lambda: listening(edge), "the edge listens", edge.log)
+    except AssertionError:
+        container.remove(force=True, v=True)
+        raise
     return edge
 
 
