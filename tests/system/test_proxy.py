@@ -1,63 +1,101 @@
-"""The edge on the primary gateway, looked at on the host and asked as a client."""
+"""The edge from outside, as a client that the product does not know."""
 from __future__ import annotations
 
-import http.client
 import json
 import socket
 import ssl
+from http.client import HTTPResponse, HTTPSConnection
+from pathlib import Path
+from typing import Any
 
 import pytest
+from conftest import groups, on
+from testinfra.host import Host
 
-ROOT = "/opt/localai"
-
-
-@pytest.fixture
-def ask(gateway, variables):
-    """`ask(path, key=None) -> (status, body)`, trusting only the authority that the gateway publishes."""
-    context = ssl.create_default_context(cadata=gateway.file(f"{ROOT}/config/proxy/ca.crt").content_string)
-
-    def call(path: str, key: str | None = None) -> tuple[int, dict]:
-        connection = http.client.HTTPConnection(variables["proxy_domain"], timeout=10)
-        plain = socket.create_connection((variables["ansible_host"], variables.get("proxy_port", 443)), timeout=10)
-        connection.sock = context.wrap_socket(plain, server_hostname=variables["proxy_domain"])
-        connection.request("GET", path, headers={"Authorization": f"Bearer {key}"} if key else {})
-        answer = connection.getresponse()
-        return answer.status, json.loads(answer.read() or b"{}")
-
-    return call
+SECRETS = "/opt/localai/secrets"
 
 
-@pytest.fixture
-def container(gateway) -> dict:
-    return json.loads(gateway.check_output("docker inspect proxy"))[0]
+class Edge:
+    """Asks the edge at the gateway's address by its public name."""
+
+    def __init__(self, address: str, name: str, authority: Path, key: str) -> None:
+        self.address, self.name, self.key = address, name, key
+        self.context = ssl.create_default_context(cafile=str(authority))
+
+    def ask(self, method: str, path: str, body: Any = None, key: "str | None" = None, **headers: str) -> tuple[HTTPResponse, bytes]:
+        """The answer and its whole body; `key` "" sends none."""
+        key = self.key if key is None else key
+        sent = {"Host": self.name, **({"Authorization": f"Bearer {key}"} if key else {}), **headers}
+        connection = HTTPSConnection(self.name, 443, timeout=120, context=self.context)
+        connection.sock = self.context.wrap_socket(socket.create_connection((self.address, 443), 20), server_hostname=self.name)
+        try:
+            connection.request(method, path, None if body is None else json.dumps(body), {**sent, "Content-Type": "application/json"})
+            answer = connection.getresponse()
+            return answer, answer.read()
+        finally:
+            connection.close()
 
 
-def test_only_a_consumer_is_answered(gateway, ask) -> None:
-    key = gateway.file(f"{ROOT}/secrets/consumers/default.key").content_string.strip()
-    assert ask("/readyz") == (200, {})
-    assert ask("/v1/models")[0] == 401 and ask("/system", key)[0] == 404
-    status, listed = ask("/v1/models", key)
-    assert status == 200 and {model["object"] for model in listed["data"]} <= {"model"}
+@pytest.fixture(scope="module")
+def edge(tmp_path_factory: pytest.TempPathFactory) -> Edge:
+    name = groups()["localai_gateway"][0]
+    host, known = on(name), groups()["variables"][name]
+    authority = tmp_path_factory.mktemp("edge") / "ca.crt"
+    authority.write_text(host.check_output("cat /opt/localai/config/proxy/ca.crt") + "\n", encoding="utf-8")
+    return Edge(known["ansible_host"], known["proxy_domain"], authority, host.check_output("cat %s/consumers/default.key", SECRETS).strip())
 
 
-def test_the_container_can_do_little(gateway, container) -> None:
-    host = container["HostConfig"]
-    assert host["ReadonlyRootfs"] and host["CapDrop"] == ["ALL"] and host["SecurityOpt"] == ["no-new-privileges:true"] and not host["Privileged"]
-    assert host["Memory"] == host["MemorySwap"] > 0 and host["NanoCpus"] > 0 and host["PidsLimit"] > 0
-    assert container["Config"]["User"] == gateway.check_output("echo $(id -u localai):$(id -g localai)")
-    assert all(not mount["RW"] for mount in container["Mounts"]) and container["State"]["Health"]["Status"] == "healthy"
-    assert "@sha256:" in container["Config"]["Image"]
+@pytest.mark.parametrize("model", ["gemma-3-270m", "gpt-3.5-turbo", "gpt-4"])
+def test_every_served_name_answers(edge: Edge, model: str) -> None:
+    answer, body = edge.ask("POST", "/v1/chat/completions", {"model": model, "max_tokens": 8, "messages": [{"role": "user", "content": "Hi"}]})
+    told = json.loads(body)
+    assert answer.status == 200, told
+    assert told["model"] == model
+    assert told["choices"][0]["message"]["content"]
 
 
-@pytest.mark.parametrize(("path", "mode"), [
-    ("secrets", 0o700), ("secrets/authority/ca.key", 0o400), ("secrets/consumers", 0o700), ("secrets/consumers/default.key", 0o400),
-    ("secrets/proxy", 0o750), ("secrets/proxy/internal.key", 0o400), ("config/proxy/ca.crt", 0o644), ("compose/proxy/compose.yaml", 0o640),
-])
-def test_modes(gateway, path, mode) -> None:
-    assert gateway.file(f"{ROOT}/{path}").mode == mode
+def test_a_stream_arrives_in_pieces(edge: Edge) -> None:
+    answer, body = edge.ask("POST", "/v1/chat/completions", {
+        "model": "gpt-4", "max_tokens": 16, "stream": True, "messages": [{"role": "user", "content": "Count"}]})
+    events = [line for line in body.decode().split("\n\n") if line.startswith("data: ")]
+    assert answer.getheader("Content-Type").startswith("text/event-stream")
+    assert events[-1] == "data: [DONE]"
+    assert len(events) > 5
 
 
-def test_the_edge_does_not_know_the_key(gateway) -> None:
-    key = gateway.file(f"{ROOT}/secrets/consumers/default.key").content_string.strip()
-    assert gateway.run("grep -rlF -e %s %s --exclude-dir=consumers", key, ROOT).stdout == ""
-    assert key not in gateway.check_output("docker inspect proxy; docker logs proxy 2>&1; ps axww")
+@pytest.mark.parametrize("key", ["", "sk-wrong"])
+def test_nobody_passes_without_a_key(edge: Edge, key: str) -> None:
+    answer, body = edge.ask("GET", "/v1/models", key=key)
+    assert answer.status == 401
+    assert set(json.loads(body)["error"]) >= {"message", "type"}
+
+
+@pytest.mark.parametrize("path", ["/system", "/metrics", "/models/apply", "/backends", "/v1/mcp/servers", "/swagger/index.html", "/"])
+def test_what_is_not_listed_is_closed(edge: Edge, path: str) -> None:
+    assert edge.ask("GET", path)[0].status == 404
+
+
+def test_a_prefix_from_the_client_opens_nothing(edge: Edge) -> None:
+    assert edge.ask("GET", "/readyz/system", **{"X-Forwarded-Prefix": "/readyz"})[0].status == 404
+
+
+def test_the_edge_keeps_hashes_and_no_keys(edge: Edge, gateway: Host) -> None:
+    assert gateway.run("grep -rF -- %s /opt/localai/config /opt/localai/compose", edge.key).rc != 0
+    assert gateway.run("docker logs proxy 2>&1 | grep -F -- %s", edge.key).rc != 0
+
+
+def test_a_consumers_key_is_no_key_of_localai(edge: Edge, gateway: Host) -> None:
+    gateway.check_output("umask 077; printf 'header = \"Authorization: Bearer %%s\"' %s > /run/probe", edge.key)
+    try:
+        address = gateway.check_output("docker inspect -f '{{range .NetworkSettings.Networks}}{{.IPAddress}} {{end}}' localai").split()[0]
+        assert gateway.check_output("curl -s -m 10 -K /run/probe -o /dev/null -w '%%{http_code}' http://%s:8080/v1/models", address) == "401"
+    finally:
+        gateway.check_output("rm -f /run/probe")
+
+
+def test_only_the_gateway_answers_from_outside() -> None:
+    for name in groups()["localai_server"]:
+        with socket.socket() as probe:
+            probe.settimeout(3)
+            closed = probe.connect_ex((groups()["variables"][name]["ansible_host"], 443)) != 0
+        assert closed == (name not in groups()["localai_gateway"])
