@@ -149,7 +149,7 @@ def test_only_so_many_large_bodies_at_once(start, upstream) -> None:
     upstream.answer = lambda handler, _: gate.wait(20) and handler.reply(200, b"{}")
     body = b'{"model":"gpt-4","p":"' + b"x" * 1_000_000 + b'"}'
     with ThreadPoolExecutor(2) as pool:
-        held = [pool.submit(edge.ask, "POST", PATH, body) for _ in range(2)]
+        held = [pool.submit(edge.ask, "POST", PATH, body) for dummy in range(2)]
         wait(lambda: len(upstream.seen) == 2, "two large bodies are held")
         reply = edge.ask("POST", PATH, body)
         refused(reply, 429)
