@@ -10,6 +10,8 @@ from typing import Any, Iterable, Mapping, Sequence
 
 # What the public variables of these roles start with, where it is not the role's name: others own that prefix.
 PREFIXES = {"docker": "docker_engine_"}
+# From this likeness on, a name is taken for a slip of the pen.
+CLOSE = 0.6
 # Set by the collection while it runs, never by a user.
 INTERNAL = {"localai_capacity", "common_lock", "common_plan"}
 
@@ -26,12 +28,17 @@ def prefixes(roles: Iterable[str]) -> tuple[str, ...]:
 
 
 def unknown_names(names: Iterable[str], known: Iterable[str], starts: Sequence[str]) -> list[str]:
-    """A sentence for each of `names` that starts as ours do and is not known, with the nearest known one."""
+    """A sentence for each of `names` that starts as ours do and is not known, with the nearest known one of the same role."""
     every = set(known) | INTERNAL
-    return [_sentence(name, every) for name in sorted(set(names) - every) if name.startswith(tuple(starts))]
+    ours = [(name, start) for name in sorted(set(names) - every) for start in starts if name.startswith(start)]
+    return [_sentence(name, start, every) for name, start in ours]
 
 
-def _sentence(name: str, known: set[str]) -> str:
-    near = get_close_matches(name, sorted(known), n=1, cutoff=0.5)
-    hint = f"did you mean {near[0]}?" if near else "no role has an option of such a name; remove it."
-    return f"The variable {name} is unknown: {hint}"
+def _sentence(name: str, start: str, known: set[str]) -> str:
+    """Compared without the role's prefix, which all of them share and which would make everything look alike."""
+    rest = sorted(other[len(start):] for other in known if other.startswith(start))
+    for cutoff, words in ((CLOSE, "did you mean {}?"), (0.0, "the nearest known one is {}.")):
+        near = get_close_matches(name[len(start):], rest, n=1, cutoff=cutoff)
+        if near:
+            return f"The variable {name} is unknown: " + words.format(start + near[0])
+    return f"The variable {name} is unknown: no role has an option that starts so."
