@@ -99,3 +99,22 @@ def test_only_the_gateway_answers_from_outside() -> None:
             probe.settimeout(3)
             closed = probe.connect_ex((groups()["variables"][name]["ansible_host"], 443)) != 0
         assert closed == (name not in groups()["localai_gateway"])
+
+
+def test_the_container_can_do_little(gateway: Host) -> None:
+    container = json.loads(gateway.check_output("docker inspect proxy"))[0]
+    limits = container["HostConfig"]
+    assert limits["ReadonlyRootfs"] and limits["CapDrop"] == ["ALL"] and not limits["Privileged"]
+    assert limits["SecurityOpt"] == ["no-new-privileges:true"]
+    assert limits["Memory"] == limits["MemorySwap"] > 0 and limits["NanoCpus"] > 0 and limits["PidsLimit"] > 0
+    assert container["Config"]["User"] == gateway.check_output("echo $(id -u localai):$(id -g localai)")
+    assert not [mount for mount in container["Mounts"] if mount["RW"]]
+    assert "@sha256:" in container["Config"]["Image"]
+
+
+@pytest.mark.parametrize(("path", "mode"), [
+    ("secrets", 0o700), ("secrets/authority/ca.key", 0o400), ("secrets/consumers", 0o700), ("secrets/consumers/default.key", 0o400),
+    ("secrets/proxy", 0o750), ("secrets/proxy/internal.key", 0o400), ("config/proxy/ca.crt", 0o644), ("compose/proxy/compose.yaml", 0o640),
+])
+def test_files_are_as_closed_as_they_can_be(gateway: Host, path: str, mode: int) -> None:
+    assert gateway.file(f"/opt/localai/{path}").mode == mode
