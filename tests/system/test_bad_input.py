@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import yaml
-from conftest import INVENTORY, Run, groups, on
+from deployed import INVENTORY, Run, groups, on
 
 LOCK = INVENTORY.with_name("fleet.lock.yml")
 

@@ -1,8 +1,7 @@
 """kill -9 in the middle: the next run resumes and converges, and nothing half-written was ever visible."""
 from __future__ import annotations
 
-from conftest import groups, on
-from lab import hub, kill, started, until
+from deployed import groups, hub, kill, on, started, until
 
 STORE = "/opt/localai/models"
 RATE = 8 << 20  # bytes per second of the slowed hub: the 253 MB of the model take half a minute

@@ -4,7 +4,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from conftest import groups
+from deployed import groups
 from testinfra.host import Host
 
 ROOT = "/opt/localai"

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import groups, on
+from deployed import groups, on
 from testinfra.host import Host
 
 SECRETS = "/opt/localai/secrets"

@@ -5,7 +5,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, Run, command, environment, groups, on, recap_of
+from deployed import ROOT, Run, command, environment, groups, on, recap_of
 
 FOLDER = "/opt/localai/secrets"
 SAMPLE = "while sleep 0.05; do cat /proc/[0-9]*/cmdline 2>/dev/null | tr '\\0' ' '; done > /run/cmdlines"

@@ -1,0 +1,116 @@
+"""A deployed lab instance: its hosts by SSH, the product's playbooks against it, the hub's switches, interrupting a run."""
+from __future__ import annotations
+
+import json
+import os
+import signal
+import ssl
+import subprocess
+import sys
+import time
+import urllib.request
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Callable, Iterator
+
+import testinfra
+from testinfra.host import Host
+
+ROOT = Path(__file__).resolve().parents[2]
+STATE = ROOT / ".lab" / os.environ.get("LAB_INSTANCE", "test")
+INVENTORY = STATE / "inventory" / "hosts.yml"
+BIN = Path(sys.executable).parent
+GROUPS: dict[str, list[str]] = {}
+
+
+def groups() -> dict[str, list[str]]:
+    """Hosts of each group of the instance's inventory."""
+    if not GROUPS:
+        done = subprocess.run([BIN / "ansible-inventory", "-i", INVENTORY, "--list"], cwd=ROOT, check=True, capture_output=True, text=True)
+        listed = json.loads(done.stdout)
+        GROUPS.update({name: group["hosts"] for name, group in listed.items() if "hosts" in group})
+        GROUPS["variables"] = listed["_meta"]["hostvars"]
+    return GROUPS
+
+
+def on(name: str) -> Host:
+    """A server of the lab as testinfra sees it."""
+    return testinfra.get_host(f"ansible://{name}", ansible_inventory=str(INVENTORY))
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a playbook run left: exit code, everything it printed, and the recap."""
+
+    code: int
+    output: str
+    recap: dict[str, dict[str, int]] = field(default_factory=dict)
+
+    @property
+    def changed(self) -> int:
+        """Tasks that changed something, all hosts together."""
+        return sum(host["changed"] for host in self.recap.values())
+
+
+def recap_of(output: str) -> dict[str, dict[str, int]]:
+    """Counters of the PLAY RECAP by host."""
+    lines = output.split("PLAY RECAP", 1)[-1].splitlines()[1:]
+    found = {}
+    for line in lines:
+        name, counters = line.partition(":")[::2]
+        if "ok=" in counters:
+            found[name.strip()] = {key: int(value) for key, value in (word.split("=") for word in counters.split())}
+    return found
+
+
+def command(name: str, *more: str) -> list[str]:
+    """The command line of one of the product's playbooks against the instance."""
+    return [str(BIN / "ansible-playbook"), "-i", str(INVENTORY), f"playbooks/{name}.yml", *more]
+
+
+def environment(**more: str) -> dict[str, str]:
+    """The environment of a run: the checkout's own configuration."""
+    return {**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_FORCE_COLOR": "false", "ANSIBLE_NOCOLOR": "true", **more}
+
+
+def hub(path: str, body: Any = None, method: str = "") -> Any:
+    """Ask the lab's hub: `GET /__requests__`, `DELETE /__requests__`, `PUT /__switch__`."""
+    address = groups()["variables"][groups()["localai_server"][0]]["models_hub_endpoint"]
+    request = urllib.request.Request(
+        address + path, data=None if body is None else json.dumps(body).encode(),
+        method=method or ("GET" if body is None else "PUT"), headers={"Content-Type": "application/json"})
+    with urllib.request.urlopen(request, timeout=20, context=ssl.create_default_context(cafile=STATE / "ca.crt")) as answer:
+        return json.loads(answer.read() or b"null")
+
+
+def until(true: Callable[[], Any], seconds: float = 90) -> Any:
+    """The first truthy value, polled; AssertionError when none comes in time."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        value = true()
+        if value:
+            return value
+        time.sleep(0.2)
+    raise AssertionError(f"nothing came within {seconds} seconds")
+
+
+@contextmanager
+def started(name: str, *more: str) -> Iterator[subprocess.Popen[bytes]]:
+    """A playbook run in a process group of its own; what is left of it is killed at the end."""
+    with subprocess.Popen(
+        command(name, *more), cwd=ROOT, env=environment(), start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    ) as process:
+        try:
+            yield process
+        finally:
+            kill(process)
+
+
+def kill(process: "subprocess.Popen[bytes]") -> None:
+    """kill -9 of the run and of everything it started on the controller."""
+    try:
+        os.killpg(process.pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
+    process.wait(timeout=20)
