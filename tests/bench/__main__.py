@@ -1,17 +1,20 @@
 """`make bench`: header bytes read, the planner's speed, and memory planned against measured where a lab instance was verified."""
 from __future__ import annotations
 
+import importlib
 import json
 import random
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any, Iterable, Sequence
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests"), str(ROOT / "tests" / "unit")]
 
-import conftest  # noqa: E402,F401  makes the checkout importable as a collection
+importlib.import_module("conftest")  # makes the checkout importable as a collection
+
 from ansible_collections.localai.fleet.plugins.module_utils._capacity import Capacity  # noqa: E402
 from ansible_collections.localai.fleet.plugins.module_utils._gguf import FileSource, read_header  # noqa: E402
 from ansible_collections.localai.fleet.plugins.module_utils._placement import plan_fleet  # noqa: E402
@@ -58,6 +61,12 @@ def host(chance: random.Random) -> Capacity:
         store_free_bytes=None, virtualization="none")
 
 
+def planned(hosts: dict[str, Capacity], wanted: Any, header: Any, texts: list[str]) -> None:
+    """Plan once; the plan's text goes into `texts`."""
+    plan = plan_fleet(hosts, wanted, {want.name: header for want in wanted})
+    texts.append(json.dumps(plan.as_dict(), sort_keys=True))
+
+
 def planning(model: Path) -> None:
     """How long the plan of a fleet takes, and that it is the same bytes each time."""
     rows = [["HOSTS", "MODELS", "SECONDS", "SAME BYTES"]]
@@ -68,13 +77,8 @@ def planning(model: Path) -> None:
         wanted = parse_wanted([
             {"name": f"m{n}", "source": "hf://owner/repository", "context": 1024 * chance.randint(1, 16), "slots": chance.randint(1, 4),
              "replicas": min(count, 3)} for n in range(names)])
-        texts = []
-
-        def once(hosts: Any = hosts, wanted: Any = wanted, texts: Any = texts) -> None:
-            plan = plan_fleet(hosts, wanted, {want.name: header for want in wanted})
-            texts.append(json.dumps(plan.as_dict(), sort_keys=True))
-
-        seconds = timed(once)[1]
+        texts: list[str] = []
+        seconds = timed(partial(planned, hosts, wanted, header, texts))[1]
         rows.append([str(count), str(names), f"{seconds:.2f}", str(len(set(texts)) == 1)])
     show("Planning a fleet, 3 replicas a model", rows)
 
