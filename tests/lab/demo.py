@@ -1,6 +1,7 @@
 """`make demo`: the lab up, the product's site.yml and verify.yml against it, a real answer, and how to go on."""
 from __future__ import annotations
 
+import base64
 import json
 import os
 import subprocess
@@ -16,7 +17,7 @@ VERDICT = STATE / "verdict.json"
 HEADER = STATE / "authorization.header"
 CA = STATE / "edge-ca.crt"
 KEY = "/opt/localai/secrets/consumers/default.key"
-QUESTION = {"messages": [{"role": "user", "content": "The capital of France is"}], "max_tokens": 24, "temperature": 0}
+QUESTION = {"prompt": "The capital of France is", "max_tokens": 16, "temperature": 0}
 
 
 def run(command: Sequence[str | Path]) -> None:
@@ -32,14 +33,14 @@ def playbook(name: str, *more: str) -> None:
     run([Path(sys.executable).parent / "ansible-playbook", "-i", INVENTORY, f"playbooks/{name}.yml", *more])
 
 
-def on(host: str, *command: str) -> str:
-    """Standard output of a command on a lab server, by Ansible's own connection."""
+def read(host: str, path: str) -> str:
+    """A file of a lab server, by Ansible's own connection."""
     done = subprocess.run(
-        [Path(sys.executable).parent / "ansible", "-i", INVENTORY, host, "-m", "ansible.builtin.command", "-a", " ".join(command)],
+        [Path(sys.executable).parent / "ansible", "-i", INVENTORY, host, "-m", "ansible.builtin.slurp", "-a", f"src={path}"],
         cwd=ROOT, check=True, capture_output=True, text=True,
-        env={**os.environ, "ANSIBLE_STDOUT_CALLBACK": "ansible.builtin.oneline", "ANSIBLE_CALLBACK_RESULT_FORMAT": "json"},
-    )
-    return done.stdout.split("(stdout)", 1)[1].strip()
+        env={**os.environ, "ANSIBLE_LOAD_CALLBACK_PLUGINS": "true", "ANSIBLE_STDOUT_CALLBACK": "ansible.posix.json"})
+    found = json.loads(done.stdout)["plays"][0]["tasks"][0]["hosts"][host]
+    return base64.b64decode(found["content"]).decode()
 
 
 def private(path: Path, text: str) -> None:
@@ -91,7 +92,7 @@ def gib(size: int | None) -> str:
 def ask(at: dict[str, Any]) -> str:
     """The model's answer, asked exactly as the printed line asks."""
     done = subprocess.run(["bash", "-c", curl(at)], cwd=ROOT, check=True, capture_output=True, text=True, timeout=120)
-    return json.loads(done.stdout)["choices"][0]["message"]["content"].strip()
+    return json.loads(done.stdout)["choices"][0]["text"].strip()
 
 
 def curl(at: dict[str, Any]) -> str:
@@ -100,7 +101,7 @@ def curl(at: dict[str, Any]) -> str:
     return (
         f"curl -sS --fail-with-body -m 100 --cacert {CA.relative_to(ROOT)} --resolve {at['domain']}:443:{at['address']} -H @{HEADER.relative_to(ROOT)} \\\n"
         f"    -H 'Content-Type: application/json' -d '{body}' \\\n"
-        f"    https://{at['domain']}/v1/chat/completions"
+        f"    https://{at['domain']}/v1/completions"
     )
 
 
@@ -123,8 +124,8 @@ def main() -> int:
     done("verify.yml")
 
     at = facts()
-    private(HEADER, f"Authorization: Bearer {on(at['gateway'], 'cat', KEY)}\n")
-    CA.write_text(on(at["gateway"], "cat", "/opt/localai/config/proxy/ca.crt").replace("\\n", "\n") + "\n", encoding="utf-8")
+    private(HEADER, f"Authorization: Bearer {read(at['gateway'], KEY).strip()}\n")
+    CA.write_text(read(at["gateway"], "/opt/localai/config/proxy/ca.crt"), encoding="utf-8")
     answer = ask(at)
     done("first answer")
 
@@ -133,7 +134,7 @@ def main() -> int:
     print(f"\nURL      https://{at['domain']}/v1  (here at {at['address']})")
     print(f"Key      {KEY} on {at['gateway']}, for root only; a header for curl with it is in {HEADER.relative_to(ROOT)}")
     print(f"Models   {', '.join([at['model'], *at['aliases']])}")
-    print(f"\nAsked \"{QUESTION['messages'][0]['content']}\", {at['model']} answered:\n\n  {answer}\n")
+    print(f"\nAsked \"{QUESTION['prompt']}\", {at['model']} answered:\n\n  {answer}\n")
     print(f"Try it:\n\n  {curl(at)}\n")
     print("Go on:   ansible-playbook -i .lab/demo/inventory/hosts.yml playbooks/site.yml   (again: nothing changes)")
     print("         make demo-down                                                        (removes all of it)\n")
