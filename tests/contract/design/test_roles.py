@@ -87,10 +87,8 @@ def test_private_names_tell_their_owner(role: str) -> None:
     assert not {name for name in names if not name.startswith((f"__{role}_", f"__{prefix(role)}"))}
 
 
-@pytest.mark.parametrize("path", under("roles", suffix=".yml"), ids=short)
+@pytest.mark.parametrize("path", [path for path in under("roles", suffix=".yml") if "tasks" in path.parts], ids=short)
 def test_task_files_stay_short(path: Path) -> None:
-    if "tasks" not in path.parts:
-        pytest.skip("not a task file")
     assert len(path.read_text(encoding="utf-8").splitlines()) <= 120
     assert len(tasks(load(path))) <= 15
 
