@@ -6,23 +6,12 @@ from __future__ import annotations
 
 from typing import Any, Callable
 
-from ansible.errors import AnsibleFilterError
 from ansible_collections.localai.fleet.plugins.module_utils._edge import certificate_names, covers, tables
-from ansible_collections.localai.fleet.plugins.module_utils._errors import FleetError
-
-
-def _told(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The same function, with its error as a sentence of Ansible's own family."""
-    def call(*args: Any, **kwargs: Any) -> Any:
-        try:
-            return function(*args, **kwargs)
-        except FleetError as error:
-            raise AnsibleFilterError(str(error)) from error
-    return call
+from ansible_collections.localai.fleet.plugins.plugin_utils._filters import told
 
 
 class FilterModule:
     """Names by which the role calls them."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
-        return {"edge_tables": _told(tables), "edge_names": _told(certificate_names), "edge_covers": _told(covers)}
+        return {"edge_tables": told(tables), "edge_names": told(certificate_names), "edge_covers": told(covers)}

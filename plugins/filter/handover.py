@@ -6,19 +6,8 @@ from __future__ import annotations
 
 from typing import Any, Callable
 
-from ansible.errors import AnsibleFilterError
-from ansible_collections.localai.fleet.plugins.module_utils._errors import FleetError
 from ansible_collections.localai.fleet.plugins.module_utils._handover import addresses, listen_address, model_files, routes
-
-
-def _told(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The same function, with its error as a sentence of Ansible's own family."""
-    def call(*args: Any, **kwargs: Any) -> Any:
-        try:
-            return function(*args, **kwargs)
-        except FleetError as error:
-            raise AnsibleFilterError(str(error)) from error
-    return call
+from ansible_collections.localai.fleet.plugins.plugin_utils._filters import told
 
 
 class FilterModule:
@@ -26,8 +15,8 @@ class FilterModule:
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         return {
-            "addresses": _told(addresses),
-            "listen_address": _told(listen_address),
-            "model_files": _told(model_files),
-            "routes": _told(routes),
+            "addresses": told(addresses),
+            "listen_address": told(listen_address),
+            "model_files": told(model_files),
+            "routes": told(routes),
         }

@@ -10,12 +10,11 @@ from typing import Any, Callable, Mapping, Sequence
 
 import yaml
 
-from ansible.errors import AnsibleFilterError
 from ansible_collections.localai.fleet.plugins.module_utils._compose import env_text, image_reference, redact
 from ansible_collections.localai.fleet.plugins.module_utils._daemon import merge, text, unchanged
-from ansible_collections.localai.fleet.plugins.module_utils._errors import FleetError
 from ansible_collections.localai.fleet.plugins.module_utils._modelyaml import render_all
 from ansible_collections.localai.fleet.plugins.module_utils._variables import known_names, prefixes, unknown_names
+from ansible_collections.localai.fleet.plugins.plugin_utils._filters import told
 
 MANAGED = "# managed by localai.fleet\n"
 
@@ -47,25 +46,15 @@ def _plain(value: Any) -> Any:
     return json.loads(json.dumps(value))
 
 
-def _told(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The same function, with its error as a sentence of Ansible's own family."""
-    def call(*args: Any, **kwargs: Any) -> Any:
-        try:
-            return function(*args, **kwargs)
-        except FleetError as error:
-            raise AnsibleFilterError(str(error)) from error
-    return call
-
-
 class FilterModule:
     """Names by which the roles call them."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         return {
-            "compose_env": _told(env_text),
-            "daemon_settings": _told(daemon_settings),
-            "image_reference": _told(image_reference),
-            "model_yaml": _told(model_yaml),
+            "compose_env": told(env_text),
+            "daemon_settings": told(daemon_settings),
+            "image_reference": told(image_reference),
+            "model_yaml": told(model_yaml),
             "redact": redact,
             "unknown_variables": unknown_variables,
         }

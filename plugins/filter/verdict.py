@@ -54,22 +54,12 @@ _value:
 
 from typing import Any, Callable
 
-from ansible.errors import AnsibleFilterError
-
-from ..module_utils._errors import FleetError
-from ..module_utils._verdict import verdict as judge
-
-
-def verdict(plan: Any, infos_before: Any, infos_after: Any, probes: Any) -> dict[str, Any]:
-    """The verdict; bad input becomes a filter's error."""
-    try:
-        return judge(plan, infos_before, infos_after, probes)
-    except FleetError as error:
-        raise AnsibleFilterError(str(error)) from error
+from ..module_utils._verdict import verdict
+from ..plugin_utils._filters import told
 
 
 class FilterModule:
     """The filters of this file."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
-        return {"verdict": verdict}
+        return {"verdict": told(verdict)}

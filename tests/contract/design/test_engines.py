@@ -28,6 +28,13 @@ def test_an_engine_imports_nothing_of_ansible(path: Path) -> None:
     assert not imported(parse(path)) & {"ansible", "ansible_collections"}
 
 
+@pytest.mark.parametrize("path", under("plugins/module_utils", "plugins/modules", suffix=".py"), ids=short)
+def test_what_runs_on_hosts_needs_nothing_of_the_controller(path: Path) -> None:
+    """Ansible ships module_utils to hosts, and plugin_utils never."""
+    named = [node.module or "" for node in ast.walk(parse(path)) if isinstance(node, ast.ImportFrom)]
+    assert not [name for name in named if "plugin_utils" in name.split(".")]
+
+
 @pytest.mark.parametrize("path", engines(), ids=short)
 def test_public_functions_of_an_engine_say_what_they_do(path: Path) -> None:
     nodes = [n for n in parse(path).body if isinstance(n, (ast.FunctionDef, ast.ClassDef))]
@@ -89,20 +96,22 @@ def test_files_stay_below_40_kb(path: Path) -> None:
     assert path.stat().st_size < 40_000
 
 
+def parts(path: Path) -> set[str]:
+    """Files that a file is made of: engines beside an engine, and what the controller's plugins share."""
+    nodes = [node for node in ast.walk(parse(path)) if isinstance(node, ast.ImportFrom) and node.module]
+    beside = {node.module.split(".")[0] for node in nodes if node.level == 1}
+    return beside | {node.module.split(".")[-1] for node in nodes if "plugin_utils" in node.module.split(".")}
+
+
 def covered() -> set[str]:
-    """Names of Python files that a unit test names, and of the engines that those are made of."""
+    """Names of Python files that a unit test names, and of the files that those are made of."""
     text = "\n".join(path.read_text(encoding="utf-8") for path in under("tests/unit", suffix=".py"))
     found = {path.stem for path in PRODUCT_PYTHON if re.search(rf"\b{path.stem}\b", text)}
     while True:
-        parts = {
-            node.module.split(".")[0]
-            for path in PRODUCT_PYTHON if path.stem in found
-            for node in ast.walk(parse(path))
-            if isinstance(node, ast.ImportFrom) and node.level == 1 and node.module
-        }
-        if parts <= found:
+        more = set().union(*(parts(path) for path in PRODUCT_PYTHON if path.stem in found))
+        if more <= found:
             return found
-        found |= parts
+        found |= more
 
 
 def test_every_engine_module_and_plugin_has_unit_tests() -> None:
