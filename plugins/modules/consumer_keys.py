@@ -83,17 +83,12 @@ consumers:
 """
 
 import os
-import stat
-import tempfile
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.localai.fleet.plugins.module_utils import _glue
+from ansible_collections.localai.fleet.plugins.module_utils import _glue, _secret
 from ansible_collections.localai.fleet.plugins.module_utils._consumers import SUFFIX, Found, digest, plan
 from ansible_collections.localai.fleet.plugins.module_utils._errors import FleetError
-
-MODE = 0o400
-FOLDER_MODE = 0o700
 
 
 def argument_spec():
@@ -109,45 +104,20 @@ def argument_spec():
     }
 
 
-def closed(path, mode):
-    """Whether the path has exactly these permissions and this process's user as owner."""
-    status = os.stat(path)
-    return (stat.S_IMODE(status.st_mode), status.st_uid) == (mode, os.geteuid())
-
-
 def read(folder):
     """The keys that are there, by the consumer's name."""
     found = {}
     for entry in os.scandir(folder) if os.path.isdir(folder) else ():
         if entry.is_file(follow_symlinks=False) and entry.name.endswith(SUFFIX):
-            with open(entry.path, encoding="ascii", errors="replace") as handle:
-                found[entry.name[:-len(SUFFIX)]] = Found(handle.read().strip(), closed(entry.path, MODE))
+            found[entry.name[:-len(SUFFIX)]] = Found(_secret.read(entry.path) or "", _secret.closed(entry.path))
     return found
 
 
 def make_folder(folder):
-    """The directory, for root alone, and the folder of all secrets around it likewise when it is missing."""
-    parent = os.path.dirname(folder)
-    if not os.path.isdir(parent):
-        os.makedirs(parent)
-        os.chmod(parent, FOLDER_MODE)
-    os.makedirs(folder, exist_ok=True)
-    os.chmod(folder, FOLDER_MODE)
-
-
-def write(folder, name, key):
-    """Write beside, close, then take the place."""
-    handle, staged = tempfile.mkstemp(dir=folder, prefix=".new-")
-    try:
-        with os.fdopen(handle, "w") as file:
-            file.write(key + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(staged, MODE)
-        os.replace(staged, os.path.join(folder, name + SUFFIX))
-    finally:
-        if os.path.lexists(staged):
-            os.unlink(staged)
+    """The directory, closed, and the folder of all secrets around it likewise when it is missing."""
+    _secret.make_folder(os.path.dirname(folder))
+    _secret.make_folder(folder)
+    os.chmod(folder, _secret.FOLDER_MODE)
 
 
 def apply(folder, actions):
@@ -155,10 +125,9 @@ def apply(folder, actions):
     for action in actions:
         path = os.path.join(folder, action.name + SUFFIX)
         if action.key is not None:
-            write(folder, action.name, action.key)
+            _secret.write(path, action.key, replace=True)
         elif action.kind == "tighten":
-            os.chown(path, os.geteuid(), os.getegid())
-            os.chmod(path, MODE)
+            _secret.tighten(path)
         else:
             os.unlink(path)
 
@@ -178,7 +147,7 @@ def main():
     try:
         found = read(folder)
         actions, keys = plan(consumers, found)
-        loose = not os.path.isdir(folder) or not closed(folder, FOLDER_MODE)
+        loose = not os.path.isdir(folder) or not _secret.closed(folder, _secret.FOLDER_MODE)
         if not module.check_mode:
             if loose:
                 make_folder(folder)

@@ -51,17 +51,12 @@ content:
 """
 
 import base64
-import os
-import tempfile
 
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.localai.fleet.plugins.module_utils import _glue
 from ansible_collections.localai.fleet.plugins.module_utils._errors import FleetError
-from ansible_collections.localai.fleet.plugins.module_utils._secret import decide
-
-MODE = 0o400
-FOLDER_MODE = 0o700
+from ansible_collections.localai.fleet.plugins.module_utils._secret import closed, decide, read, tighten, write
 
 
 def argument_spec():
@@ -71,52 +66,6 @@ def argument_spec():
         "value": {"type": "str", "no_log": True},
         "bytes": {"type": "int", "default": 32},
     }
-
-
-def read(path):
-    """The secret in the file, or None without one."""
-    try:
-        with open(path, encoding="ascii", errors="replace") as handle:
-            return handle.read().strip()
-    except FileNotFoundError:
-        return None
-
-
-def loose(path):
-    """Whether others than root could reach the secret."""
-    status = os.stat(path)
-    return (status.st_mode & 0o7777, status.st_uid) != (MODE, os.geteuid())
-
-
-def tighten(path):
-    """Owner and permissions as they must be."""
-    os.chown(path, os.geteuid(), os.getegid())
-    os.chmod(path, MODE)
-
-
-def write(path, secret, replace):
-    """Write beside, then take the place; without `replace` a file that another run made meanwhile stays."""
-    folder = os.path.dirname(path)
-    if not os.path.isdir(folder):
-        os.makedirs(folder, exist_ok=True)
-        os.chmod(folder, FOLDER_MODE)
-    handle, staged = tempfile.mkstemp(dir=folder, prefix=".new-")
-    try:
-        with os.fdopen(handle, "w") as file:
-            file.write(secret + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        tighten(staged)
-        if replace:
-            os.replace(staged, path)
-        else:
-            os.link(staged, path)
-    except FileExistsError:
-        return False
-    finally:
-        if os.path.lexists(staged):
-            os.unlink(staged)
-    return True
 
 
 def main():
@@ -129,7 +78,7 @@ def main():
         if change and not module.check_mode:
             change = write(path, secret, replace=bool(given))
             secret = read(path) or secret
-        if found is not None and not change and loose(path):
+        if found is not None and not change and not closed(path):
             change = True
             if not module.check_mode:
                 tighten(path)
