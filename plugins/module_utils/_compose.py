@@ -9,6 +9,7 @@ import re
 from typing import Any, Iterable, Mapping
 
 from ._errors import FleetError
+from ._oci import split_address
 
 _KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
@@ -28,14 +29,15 @@ def env_text(values: Mapping[str, Any]) -> str:
 def image_reference(image: Mapping[str, Any], registry: str = "") -> str:
     """What `docker pull` takes for an image of the lock: `name@digest`, from `registry` instead of its own when given.
 
-    `quay.io/a/b` at registry `mirror:5000` is `mirror:5000/a/b@sha256:...`.
+    `quay.io/a/b` at registry `mirror:5000` is `mirror:5000/a/b@sha256:...`. A scheme in front of the registry is no part of it:
+    whether the engine asks without TLS is its own setting. FleetError for an image or an address of no usable form.
     """
     name, digest = str(image.get("name", "")), str(image.get("digest", ""))
     if "/" not in name or not _DIGEST.fullmatch(digest):
         raise FleetError("An image of the lock has no full name or no digest", f"image {name or '?'}", digest or "nothing",
                          "Resolve the lock again.")
     if registry:
-        name = f"{registry.rstrip('/')}/{name.split('/', 1)[1]}"
+        name = f"{split_address(registry)[1]}/{name.split('/', 1)[1]}"
     return f"{name}@{digest}"
 
 

@@ -156,6 +156,13 @@ def check_same(old: Lock, fresh: Lock) -> None:
                                  f"sha256 {file.sha256}, locked {known}", "Distrust this endpoint; to accept it, remove the entry from the lock.")
 
 
+def check_one_file(name: str, count: int) -> None:
+    """FleetError for a model in several files: blobs are named by their sha256, and the engine finds further parts by name."""
+    if count > 1:
+        raise FleetError("A model in several files cannot be served yet", f"model {name}", f"{count} files",
+                         "Choose a quant or a repository with one file.")
+
+
 def diff(old: Lock, new: Lock) -> list[str]:
     """What changes, a line for each entry, for people."""
     lines = _changes(old.images, new.images, "image", _image_line, _image_change)

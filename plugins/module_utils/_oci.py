@@ -93,12 +93,20 @@ def locate(image: Image, address: str = "") -> tuple[str, str]:
     """
     host, path = _split_name(image.name)
     if address:
-        scheme, _sep, rest = address.rpartition("://")
-        mirror, _slash, prefix = rest.strip("/").partition("/")
-        if scheme not in ("", "http", "https") or not _HOST.fullmatch(mirror):
-            raise FleetError("The registry address is not usable", "registry", address, "Give host:port, with http:// in front if it has no TLS.")
-        return f"{scheme or 'https'}://{mirror}", f"{prefix}/{path}" if prefix else path
+        scheme, place = split_address(address)
+        mirror, _slash, prefix = place.partition("/")
+        return f"{scheme}://{mirror}", f"{prefix}/{path}" if prefix else path
     return ("https://registry-1.docker.io" if host == "docker.io" else f"https://{host}"), path
+
+
+def split_address(address: str) -> tuple[str, str]:
+    """Scheme and `host[:port][/prefix]` of a registry's address; https when none is in front. FleetError for another form."""
+    scheme, _sep, rest = address.rpartition("://")
+    place = rest.strip("/")
+    if scheme not in ("", "http", "https") or not _HOST.fullmatch(place.partition("/")[0]):
+        raise FleetError("The registry address is not usable", "registry", address.rpartition("@")[2],
+                         "Give host:port, with http:// in front if it has no TLS.")
+    return scheme or "https", place
 
 
 def _split_name(name: str) -> tuple[str, str]:

@@ -14,7 +14,7 @@ from ._errors import FleetError
 from ._gguf import Header, HttpSource, read_header
 from ._hub import choose
 from ._hub_client import Hub
-from ._lock import LockedFile, LockedModel
+from ._lock import LockedFile, LockedModel, check_one_file
 from ._names import FILE_TYPES, parse_name
 from ._version import VERSION
 from ._wanted import WantedModel
@@ -28,7 +28,8 @@ def resolve_model(
     """The lock's entry for a wanted model, and warnings in words.
 
     `hub` is called when the source is a repository. `now` is the time to write (ISO 8601). `commit` pins the revision
-    whatever the source says. FleetError when the source does not have the model, or has another file than `sha256` says.
+    whatever the source says. FleetError when the source does not have the model, has it in several files, or has another file
+    than `sha256` says.
     """
     source = wanted.parsed_source
     if source.kind == "hf":
@@ -36,6 +37,7 @@ def resolve_model(
     else:
         entry = _from_web(wanted, ca_path, now)
     header = Header.from_dict(entry.header)
+    check_one_file(wanted.name, header.split_count)
     _check_kind(wanted, header)
     return entry, _warnings(wanted, entry, header)
 
@@ -44,6 +46,7 @@ def _from_hub(wanted: WantedModel, hub: Hub, revision: str | None, now: str) -> 
     name = wanted.parsed_source.repository or ""
     repository = hub.repository(name, revision)
     files = choose(repository.files, wanted.quant, wanted.file, where=name)
+    check_one_file(wanted.name, len(files))
     if wanted.sha256 and wanted.sha256 != files[0].sha256:
         raise FleetError("The repository's file is not the one whose sha256 is wanted", f"{name}, {files[0].path}",
                          f"{files[0].sha256}, wanted {wanted.sha256}", "Correct sha256, or pin the revision that has it.")

@@ -16,6 +16,7 @@ description:
   - An entry is resolved when it is absent or was locked for another source, revision, quant, file or SHA-256 than is wanted now. No
     other entry moves, whatever the Hub or the registry has by then.
   - Other bytes for a commit that the lock knows, or another digest for a tag that it knows, are an error that names both.
+  - A model in several files (a split set) is refused before its header is read, since it cannot be served yet.
   - Everything is resolved before anything is written, and the file is replaced at once, so a failure changes nothing.
   - Runs on the controller. Commit the file beside your inventory.
 options:
@@ -47,7 +48,7 @@ options:
   registry:
     description:
       - A registry, C(HOST:PORT), that is asked instead of the images' own. With C(http://) in front it is asked without TLS. It does not
-        appear in the lock.
+        appear in the lock, nor does a scheme in what the hosts pull.
     type: str
     default: ""
   registry_username:

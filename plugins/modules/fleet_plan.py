@@ -13,6 +13,7 @@ description:
   - Takes what the servers can give, what is wanted and the lock, and returns the plan of the whole fleet. It needs no network and no host.
   - Memory is planned for each model with every term apart. A model is placed where the memory that cannot be paged out fits.
   - The same input gives the same plan, byte for byte. Only O(out) is ever written.
+  - A model that the lock has in several files (a split set) is refused, since it cannot be served yet.
 extends_documentation_fragment:
   - localai.fleet.attributes
   - localai.fleet.wanted
@@ -200,6 +201,7 @@ def main() -> None:
 def _locked(lock: _lock.Lock, name: str) -> _lock.LockedModel:
     if name not in lock.models:
         raise FleetError("The lock lacks a wanted model", f"lock, models.{name}", do="Complete it with localai.fleet.fleet_lock.")
+    _lock.check_one_file(name, len(lock.models[name].files))
     return lock.models[name]
 
 

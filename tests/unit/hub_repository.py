@@ -30,6 +30,12 @@ def make(root: Path) -> Path:
     return root
 
 
+def add_split(root: Path, stem: str = "tiny-F16", count: int = 2, name: str = NAME) -> None:
+    """A model in several files, whose headers nobody may read: they are none."""
+    for part in range(1, count + 1):
+        (root / name / f"{stem}-{part:05}-of-{count:05}.gguf").write_bytes(b"%d" % part)
+
+
 def about(root: Path, name: str = NAME, **facts: Any) -> None:
     """Writes what the hub says of a repository; a fixed `commit` makes later changes look like changed bytes."""
     (root / name / "repo.json").write_text(json.dumps(facts))

@@ -29,6 +29,8 @@ def test_env_text_refuses_without_telling_the_value(values) -> None:
     ("quay.io/go-skynet/local-ai", "mirror:5000", f"mirror:5000/go-skynet/local-ai@{DIGEST}"),
     ("docker.io/library/nginx", "mirror:5000/", f"mirror:5000/library/nginx@{DIGEST}"),
     ("docker.io/library/nginx", "mirror/proxy", f"mirror/proxy/library/nginx@{DIGEST}"),
+    ("quay.io/a/b", "http://mirror:5000", f"mirror:5000/a/b@{DIGEST}"),
+    ("quay.io/a/b", "https://harbor.example.com/quay/", f"harbor.example.com/quay/a/b@{DIGEST}"),
 ])
 def test_image_reference(name, registry, reference) -> None:
     assert _compose.image_reference({"name": name, "version": "v1", "digest": DIGEST}, registry) == reference
@@ -39,6 +41,12 @@ def test_image_reference(name, registry, reference) -> None:
 def test_image_reference_needs_name_and_digest(image) -> None:
     with pytest.raises(FleetError, match="no full name or no digest"):
         _compose.image_reference(image)
+
+
+@pytest.mark.parametrize("registry", ["ftp://mirror:5000", "https://", "mirror 5000", "http://https://mirror"])
+def test_image_reference_refuses_what_is_no_registry(registry) -> None:
+    with pytest.raises(FleetError, match=f"registry address is not usable .registry.: got {registry}. Give host:port"):
+        _compose.image_reference({"name": "quay.io/a/b", "digest": DIGEST}, registry)
 
 
 @pytest.mark.parametrize(("secrets", "text"), [

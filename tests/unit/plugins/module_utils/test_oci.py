@@ -151,10 +151,14 @@ def test_nobody_there():
     assert "Connection refused" in str(error.value)
 
 
-def test_a_bad_address():
-    with pytest.raises(FleetError, match="ftp://x"):
-        _oci.resolve(IMAGE, Registry("ftp://x"))
+@pytest.mark.parametrize("address", ["ftp://x", "https://", "mirror 5000", "http://https://x"])
+def test_a_bad_address(address):
+    with pytest.raises(FleetError, match=f"got {address}. Give host:port"):
+        _oci.resolve(IMAGE, Registry(address))
 
 
 def test_the_password_is_not_printed():
+    with pytest.raises(FleetError) as error:
+        _oci.split_address("https://ann:pa55word@mirror:5000")
+    assert "got mirror:5000." in str(error.value) and "pa55word" not in str(error.value)
     assert "pa55word" not in repr(Registry(password="pa55word"))

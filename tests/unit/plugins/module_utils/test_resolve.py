@@ -74,6 +74,19 @@ def test_refusals_are_sentences(server, change, words):
         assert word in message
 
 
+@pytest.mark.parametrize("change", [{"quant": "F16"}, {"file": "tiny-F16-00001-of-00003.gguf"}])
+def test_a_model_in_several_files_is_refused_before_a_header_is_read(server, tmp_path, change):
+    hub_repository.add_split(tmp_path, "tiny-F16", 3)
+    server.log.clear()
+    assert "several files cannot be served yet (model tiny): got 3 files. Choose a quant or a repository with one file." in refusal(server, **change)
+    assert not [entry for entry in server.log.as_list() if ".gguf" in entry["path"]]
+
+
+def test_a_first_part_alone_is_known_by_its_header(server, tmp_path):
+    hub_repository.add_gguf(tmp_path, "renamed.gguf", split__no=0, split__count=2)
+    assert "got 2 files" in refusal(server, file="renamed.gguf")
+
+
 def test_a_file_of_a_web_server(tmp_path, tls_files):
     sha256 = hub_repository.add_gguf(tmp_path, "a/tiny-Q4_K_M.gguf")
     with lab.running(tmp_path, cert=tls_files[0], key=tls_files[1]) as server:

@@ -144,18 +144,21 @@ def test_other_bytes_for_a_known_commit_change_nothing(run_module, args, tmp_pat
 
 @pytest.mark.parametrize("change, words", [
     ({"wanted": [{"name": "tiny", "source": f"hf://{NAME}", "quant": "Q6_K"}]}, ("no Q6_K", "Q4_K_M, Q8_0")),
+    ({"wanted": [{"name": "tiny", "source": f"hf://{NAME}", "quant": "F16"}]}, ("several files cannot be served yet", "model tiny", "2 files")),
     ({"wanted": [{"name": "tiny", "source": "file:///srv/x.gguf"}]}, ("no known form", "hf://OWNER/REPOSITORY", "https://HOST")),
     ({"wanted": [{"name": "tiny", "source": "preset:phi-2"}]}, ("no known form",)),
     ({"wanted": [{"name": "reload", "source": f"hf://{NAME}"}]}, ("LocalAI's own routes",)),
     ({"images": {"localai": {"name": "quay.io/go-skynet/local-ai", "version": "latest"}}}, ("exact version",)),
     ({"images": {"localai": {"name": "quay.io/go-skynet/local-ai", "version": "v9"}}}, ("no such tag", "quay.io/go-skynet/local-ai:v9")),
     ({"images": {"localai": "x"}}, ("images.localai", "name and version")),
+    ({"registry": "ftp://mirror"}, ("registry address is not usable", "ftp://mirror")),
     ({"registry": "127.0.0.1:1"}, ("cannot be reached", "127.0.0.1:1")),
     ({"registry_ca": "/nonexistent.pem"}, ("CA file",)),
     ({"path": "/nonexistent/fleet.lock.yml"}, ("cannot be written", "/nonexistent/fleet.lock.yml")),
     ({"path": "/"}, ("cannot be read",)),
 ])
-def test_failures_are_sentences_and_change_nothing(run_module, args, change, words):
+def test_failures_are_sentences_and_change_nothing(run_module, args, tmp_path, change, words):
+    hub_repository.add_split(tmp_path / "hub")
     result = run_module("fleet_lock", {**args, "hub_token": "hf_secretword", "registry_username": "ann", "registry_password": "pa55word", **change})
     assert result["failed"] and not os.path.exists(args["path"])
     for word in words:

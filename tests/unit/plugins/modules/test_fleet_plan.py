@@ -35,6 +35,14 @@ def lock(*names: str) -> dict[str, Any]:
     return {"schema": 1, "images": {}, "models": {name: model for name in names}}
 
 
+def split(*names: str) -> dict[str, Any]:
+    """A lock whose models have two files each."""
+    given = lock(*names)
+    for model in given["models"].values():
+        model["files"] = [{**model["files"][0], "path": f"m-0000{part}-of-00002.gguf"} for part in (1, 2)]
+    return given
+
+
 def args(**more: Any) -> dict[str, Any]:
     return {"capacities": {"ai1": capacity(), "ai2": capacity()}, "wanted": [{"name": "m", "source": "hf://a/b", "slots": 2}], "lock": lock("m"),
             "gateways": ["ai1"], **more}
@@ -87,9 +95,17 @@ def test_further_refusals_are_counted(run_module: Run) -> None:
     assert "1 more placement refused" in run_module("fleet_plan", args(capacities=small))["msg"]
 
 
+def test_a_model_in_several_files_leaves_the_written_plan_alone(run_module: Run, tmp_path: Path) -> None:
+    out = tmp_path / "plan.json"
+    out.write_text("before")
+    assert run_module("fleet_plan", args(lock=split("m"), out=str(out)))["failed"] and out.read_text() == "before"
+    assert not run_module("fleet_plan", args(lock={**split("other"), "models": {**split("other")["models"], **lock("m")["models"]}})).get("failed")
+
+
 @pytest.mark.parametrize("change, text", [
     ({"capacities": {}}, "no server to plan for"), ({"capacities": {"ai1": {"schema": 9}}}, "capacities.ai1"),
     ({"capacities": {"ai1": "x"}}, "not a dictionary"),
+    ({"lock": split("m"), "refuse": "report"}, "several files cannot be served yet .model m.: got 2 files.*one file"),
     ({"lock": lock("other")}, "lacks a wanted model"), ({"lock": {"schema": 7}}, "unknown schema"), ({"topology": "ring"}, "must be one of"),
     ({"topology": "standalone"}, "standalone fleet has one server"), ({"wanted": [{"name": "BAD NAME", "source": "hf://a/b"}]}, "name is not usable"),
     ({"wanted": [{"name": "m", "source": "hf://a/b", "kv_type": "q9"}]}, "must be one of"),
