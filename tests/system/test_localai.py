@@ -28,7 +28,7 @@ def test_the_container_has_what_the_plan_says(server: Host) -> None:
 
 def test_the_limits_are_real(server: Host) -> None:
     pid = container(server)["State"]["Pid"]
-    assert int(server.check_output("cat /proc/%s/root/sys/fs/cgroup/memory/memory.limit_in_bytes", pid)) == plan(server)["memory_limit"]
+    assert int(server.check_output("cat /proc/%s/root/sys/fs/cgroup/memory/memory.limit_in_bytes", str(pid))) == plan(server)["memory_limit"]
 
 
 def test_the_container_is_hardened(server: Host) -> None:
