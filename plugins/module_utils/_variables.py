@@ -13,7 +13,7 @@ PREFIXES = {"docker": "docker_engine_"}
 # From this likeness on, a name is taken for a slip of the pen.
 CLOSE = 0.6
 # Set by the collection while it runs, never by a user.
-INTERNAL = {"localai_capacity", "common_lock", "common_plan"}
+INTERNAL = {"localai_capacity"}
 
 
 def known_names(specs: Iterable[Mapping[str, Any]]) -> set[str]:
@@ -31,14 +31,16 @@ def unknown_names(names: Iterable[str], known: Iterable[str], starts: Sequence[s
     """A sentence for each of `names` that starts as ours do and is not known, with the nearest known one of the same role."""
     every = set(known) | INTERNAL
     ours = [(name, start) for name in sorted(set(names) - every) for start in starts if name.startswith(start)]
-    return [_sentence(name, start, every) for name, start in ours]
+    return [_sentence(name, start, every - INTERNAL) for name, start in ours]
 
 
 def _sentence(name: str, start: str, known: set[str]) -> str:
     """Compared without the role's prefix, which all of them share and which would make everything look alike."""
     rest = sorted(other[len(start):] for other in known if other.startswith(start))
-    for cutoff, words in ((CLOSE, "did you mean {}?"), (0.0, "the nearest known one is {}.")):
-        near = get_close_matches(name[len(start):], rest, n=1, cutoff=cutoff)
-        if near:
-            return f"The variable {name} is unknown: " + words.format(start + near[0])
+    near = get_close_matches(name[len(start):], rest, n=1, cutoff=CLOSE)
+    if near:
+        return f"The variable {name} is unknown: did you mean {start}{near[0]}?"
+    if rest:
+        nearest = get_close_matches(name[len(start):], rest, n=1, cutoff=0.0)[0]
+        return f"The variable {name} is unknown: the nearest known one is {start}{nearest}, of {', '.join(start + other for other in rest)}."
     return f"The variable {name} is unknown: no role has an option that starts so."

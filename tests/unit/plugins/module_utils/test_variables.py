@@ -21,7 +21,9 @@ def test_known_names_of_every_entry_point() -> None:
     (["docker_users", "docker_daemon_options", "ansible_host", "port", "__localai_x"], []),
     (["localai_prot"], ["The variable localai_prot is unknown: did you mean localai_port?"]),
     (["docker_engine_deamon"], ["The variable docker_engine_deamon is unknown: did you mean docker_engine_daemon?"]),
-    (["localai_treads"], ["The variable localai_treads is unknown: the nearest known one is localai_remove_data."]),
+    (["localai_treads"], [
+        "The variable localai_treads is unknown: the nearest known one is localai_remove_data, "
+        "of localai_environment, localai_port, localai_remove_data."]),
 ])
 def test_unknown_names(names, sentences) -> None:
     assert _variables.unknown_names(names, _variables.known_names(SPECS), STARTS) == sentences
