@@ -48,6 +48,7 @@ def replaced(environment: Mapping[str, str]) -> set[str]:
 
 def publications(tags: Mapping[str, str], environment: Mapping[str, str], versions: Path = VERSIONS) -> list[Publication]:
     """What the registry must hold: every image of the product's versions file, from the lab's own or the one that a variable names."""
+    _refuse_half(environment)
     images = yaml.safe_load(versions.read_text())["__common_images"]
     made = []
     for key, image in sorted(images.items()):
@@ -57,6 +58,13 @@ def publications(tags: Mapping[str, str], environment: Mapping[str, str], versio
         source = environment.get(variable) or tags[recipe]
         made.append(Publication(source, image["name"].partition("/")[2], str(image["version"])))
     return made
+
+
+def _refuse_half(environment: Mapping[str, str]) -> None:
+    """A LocalAI and a backend of two kinds do not speak with each other."""
+    given = [name for name in ("LAB_LOCALAI_IMAGE", "LAB_LOCALAI_BACKEND_IMAGE") if environment.get(name)]
+    if len(given) == 1:
+        raise LabError(f"Only {given[0]} is set: name both images, LAB_LOCALAI_IMAGE and LAB_LOCALAI_BACKEND_IMAGE, or none.")
 
 
 def publish(client: docker.DockerClient, instance: Instance, wanted: list[Publication], progress: Progress) -> None:
@@ -74,7 +82,11 @@ def publish(client: docker.DockerClient, instance: Instance, wanted: list[Public
         return publication.name, [image.id, repository.push(image, publication.version)]
 
     with ThreadPoolExecutor(2) as pool:
-        write(ledger, json.dumps(dict(pool.map(one, wanted)), indent=2, sort_keys=True) + "\n")
+        made = dict(pool.map(one, wanted))
+    if any(name in known and known[name][1] != digest for name, (image_id, digest) in made.items()):
+        progress.say("registry: a version has other bytes now, so the lab's lock is made again")
+        (instance.inventory.parent / "fleet.lock.yml").unlink(missing_ok=True)
+    write(ledger, json.dumps(made, indent=2, sort_keys=True) + "\n")
 
 
 def _image(client: docker.DockerClient, one: Publication) -> docker.models.images.Image:

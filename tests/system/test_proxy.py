@@ -47,7 +47,7 @@ def edge(tmp_path_factory: pytest.TempPathFactory) -> Edge:
 
 @pytest.mark.parametrize("model", ["gemma-3-270m", "gpt-3.5-turbo", "gpt-4"])
 def test_every_served_name_answers(edge: Edge, model: str) -> None:
-    answer, body = edge.ask("POST", "/v1/chat/completions", {"model": model, "max_tokens": 8, "messages": [{"role": "user", "content": "Hi"}]})
+    answer, body = edge.ask("POST", "/v1/chat/completions", {"model": model, "max_tokens": 8, "temperature": 0, "messages": [{"role": "user", "content": "Say hello."}]})
     told = json.loads(body)
     assert answer.status == 200, told
     assert told["model"] == model
@@ -56,7 +56,7 @@ def test_every_served_name_answers(edge: Edge, model: str) -> None:
 
 def test_a_stream_arrives_in_pieces(edge: Edge) -> None:
     answer, body = edge.ask("POST", "/v1/chat/completions", {
-        "model": "gpt-4", "max_tokens": 16, "stream": True, "messages": [{"role": "user", "content": "Count"}]})
+        "model": "gpt-4", "max_tokens": 16, "temperature": 0, "stream": True, "messages": [{"role": "user", "content": "Say hello in one short sentence."}]})
     events = [line for line in body.decode().split("\n\n") if line.startswith("data: ")]
     assert answer.getheader("Content-Type").startswith("text/event-stream")
     assert events[-1] == "data: [DONE]"

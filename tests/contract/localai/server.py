@@ -55,7 +55,7 @@ class Images:
 
 def extract(engine: docker.DockerClient, image: str, target: Path) -> Path:
     """The files of a backend image, from a container that is made and never started."""
-    made = engine.containers.create(image, name=f"contract-{uuid.uuid4().hex[:12]}")
+    made = engine.containers.create(image, ["/run.sh"], name=f"contract-{uuid.uuid4().hex[:12]}")
     try:
         stream = made.get_archive("/")[0]
         with tempfile.TemporaryFile() as whole:

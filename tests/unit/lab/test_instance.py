@@ -89,7 +89,7 @@ def test_description_of_a_server_follows_its_limits_and_key(demo: instance.Insta
 
 def test_publications_have_the_products_names(tmp_path: Path) -> None:
     tags = {"localai": "lab/localai:1", "llama-cpp": "lab/llama-cpp:1", "nginx": "lab/nginx:1"}
-    made = {one.repository: one for one in registry.publications(tags, {"LAB_LOCALAI_IMAGE": "real:1"})}
+    made = {one.repository: one for one in registry.publications(tags, {"LAB_LOCALAI_IMAGE": "real:1", "LAB_LOCALAI_BACKEND_IMAGE": "engine:1"})}
     assert set(made) == {"go-skynet/local-ai", "go-skynet/local-ai-backends", "library/nginx"}
     assert made["go-skynet/local-ai"].source == "real:1"
     assert made["library/nginx"].source == "lab/nginx:1"
@@ -118,3 +118,8 @@ def test_wrong_memory_option_ends_with_a_usage_line(text: str, capsys: pytest.Ca
 def test_an_error_is_one_line_and_code_1(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["up", "--instance", "nobody-has-this"]) == 1
     assert capsys.readouterr().err.startswith("lab: The instance nobody-has-this has no subnet yet")
+
+
+def test_half_of_localai_is_refused() -> None:
+    with pytest.raises(LabError, match="Only LAB_LOCALAI_BACKEND_IMAGE is set"):
+        registry.publications({}, {"LAB_LOCALAI_BACKEND_IMAGE": "engine:1"})
