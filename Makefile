@@ -14,7 +14,7 @@ export PYTHONDONTWRITEBYTECODE := 1
 STEP := $(PYTHON) tests/tools/step.py
 
 help:  ## this list
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | column -t -s "$$(printf '\t')"
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST) | sort
 
 setup: .venv/.ready  ## the Python environment, when it is missing or out of date
 .venv/.ready: requirements/runtime.txt requirements/dev.txt
@@ -23,7 +23,7 @@ setup: .venv/.ready  ## the Python environment, when it is missing or out of dat
 demo: setup  ## two lab servers, the whole service, a real answer
 	@$(STEP) demo -- $(BIN)/python -m tests.lab.demo
 
-demo-down:  ## remove everything the demo made
+demo-down: setup  ## remove the demo's servers, registry and state; images and the model stay for the next one
 	@$(BIN)/python -m tests.lab down --instance demo
 
 check: setup  ## the fast inner loop: lint, unit, contract; no engine

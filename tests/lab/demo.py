@@ -136,8 +136,8 @@ def main() -> int:
     print(f"Models   {', '.join([at['model'], *at['aliases']])}")
     print(f"\nAsked \"{QUESTION['prompt']}\", {at['model']} answered:\n\n  {answer}\n")
     print(f"Try it:\n\n  {curl(at)}\n")
-    print("Go on:   ansible-playbook -i .lab/demo/inventory/hosts.yml playbooks/site.yml   (again: nothing changes)")
-    print("         make demo-down                                                        (removes all of it)\n")
+    print("Go on:   .venv/bin/ansible-playbook -i .lab/demo/inventory/hosts.yml playbooks/site.yml   (again: nothing changes)")
+    print("         make demo-down                          (removes the servers; images stay for the next time)\n")
     print("Time     " + ", ".join(f"{name} {seconds:.0f} s" for name, seconds in phases) + f"; together {time.monotonic() - start:.0f} s")
     return 0
 

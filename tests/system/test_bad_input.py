@@ -31,7 +31,7 @@ def refused(run: Run, *sentences: str) -> None:
 
 
 def test_an_unknown_variable_is_named_with_the_nearest_known(playbook) -> None:
-    refused(playbook("site", *extra(localai_treads=4)), "localai_treads")
+    refused(playbook("site", *extra(localai_treads=4)), "The variable localai_treads is unknown: the nearest known one is localai_")
 
 
 def test_a_model_too_large_for_the_host_is_told_by_how_much_and_what_fits(playbook) -> None:
