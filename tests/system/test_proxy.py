@@ -47,7 +47,8 @@ def edge(tmp_path_factory: pytest.TempPathFactory) -> Edge:
 
 @pytest.mark.parametrize("model", ["gemma-3-270m", "gpt-3.5-turbo", "gpt-4"])
 def test_every_served_name_answers(edge: Edge, model: str) -> None:
-    answer, body = edge.ask("POST", "/v1/chat/completions", {"model": model, "max_tokens": 8, "temperature": 0, "messages": [{"role": "user", "content": "Say hello."}]})
+    answer, body = edge.ask("POST", "/v1/chat/completions", {
+        "model": model, "max_tokens": 8, "temperature": 0, "messages": [{"role": "user", "content": "Say hello in one short sentence."}]})
     told = json.loads(body)
     assert answer.status == 200, told
     assert told["model"] == model
