@@ -1,7 +1,7 @@
 # Two commands matter: `make demo` and `make test`. `make help` lists the rest.
 SHELL := /bin/bash -o pipefail
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-down check test bench setup lint unit contract docs sanity engine molecule
+.PHONY: help demo demo-down check test bench setup lint unit docs sanity engine molecule
 
 PYTHON ?= python3
 BIN := $(CURDIR)/.venv/bin
@@ -54,7 +54,7 @@ sanity:  ## ansible-test sanity on a copy of what git knows, no ignore file
 
 engine: setup  ## tests that need the engine: the edge on real nginx, the LocalAI contract
 	@$(BIN)/python -m tests.lab up --instance test
-	@pytest -m engine tests/edge tests/unit tests/contract/localai
+	@pytest -m engine tests/edge tests/contract/localai
 
 molecule: setup  ## every scenario: converge, idempotence, verify
 	@molecule -c molecule/config.yml test --all

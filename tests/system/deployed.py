@@ -11,6 +11,7 @@ import time
 import urllib.request
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any, Callable, Iterator
 
@@ -21,17 +22,15 @@ ROOT = Path(__file__).resolve().parents[2]
 STATE = ROOT / ".lab" / os.environ.get("LAB_INSTANCE", "test")
 INVENTORY = STATE / "inventory" / "hosts.yml"
 BIN = Path(sys.executable).parent
-GROUPS: dict[str, list[str]] = {}
 
 
-def groups() -> dict[str, list[str]]:
-    """Hosts of each group of the instance's inventory."""
-    if not GROUPS:
-        done = subprocess.run([BIN / "ansible-inventory", "-i", INVENTORY, "--list"], cwd=ROOT, check=True, capture_output=True, text=True)
-        listed = json.loads(done.stdout)
-        GROUPS.update({name: group["hosts"] for name, group in listed.items() if "hosts" in group})
-        GROUPS["variables"] = listed["_meta"]["hostvars"]
-    return GROUPS
+@cache
+def groups() -> dict[str, Any]:
+    """Hosts of each group of the instance's inventory, and under `variables` those of each host."""
+    done = subprocess.run([BIN / "ansible-inventory", "-i", INVENTORY, "--list"], cwd=ROOT, check=True, capture_output=True, text=True)
+    listed = json.loads(done.stdout)
+    hosts = {name: group["hosts"] for name, group in listed.items() if "hosts" in group}
+    return {**hosts, "variables": listed["_meta"]["hostvars"]}
 
 
 def on(name: str) -> Host:

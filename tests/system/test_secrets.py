@@ -1,11 +1,11 @@
 """No secret in output at -vvv --diff, in facts, in a process list, or in a file that others can read."""
 from __future__ import annotations
 
-import subprocess
 from pathlib import Path
+from typing import Callable
 
 import pytest
-from deployed import ROOT, Run, command, environment, groups, on, recap_of
+from deployed import Run, groups, on
 
 FOLDER = "/opt/localai/secrets"
 SAMPLE = "while sleep 0.05; do cat /proc/[0-9]*/cmdline 2>/dev/null | tr '\\0' ' '; done > /run/cmdlines"
@@ -24,16 +24,14 @@ def secrets() -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def loud(tmp_path_factory: pytest.TempPathFactory) -> tuple[Run, str, str]:
+def loud(playbook: Callable[..., Run], tmp_path_factory: pytest.TempPathFactory) -> tuple[Run, str, str]:
     """A run of the whole site at -vvv --diff that has work to do: its output, the facts it cached, what `ps` saw on the servers."""
     cache = tmp_path_factory.mktemp("facts")
     hosts = [on(name) for name in groups()["localai_server"]]
     for host in hosts:
         host.check_output("rm -rf /opt/localai/compose; sh -c %s >/dev/null 2>&1 & echo $! > /run/sampler", SAMPLE)
     try:
-        done = subprocess.run(
-            command("site", "-vvv", "--diff"), cwd=ROOT, check=False, timeout=900, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-            env=environment(ANSIBLE_CACHE_PLUGIN="ansible.builtin.jsonfile", ANSIBLE_CACHE_PLUGIN_CONNECTION=str(cache)))
+        run = playbook("site", "-vvv", "--diff", ANSIBLE_CACHE_PLUGIN="ansible.builtin.jsonfile", ANSIBLE_CACHE_PLUGIN_CONNECTION=str(cache))
     finally:
         for host in hosts:
             host.run("kill $(cat /run/sampler)")
@@ -41,7 +39,7 @@ def loud(tmp_path_factory: pytest.TempPathFactory) -> tuple[Run, str, str]:
     for host in hosts:
         host.run("rm -f /run/cmdlines /run/sampler")
     facts = "".join(path.read_text(encoding="utf-8") for path in Path(cache).iterdir())
-    return Run(done.returncode, done.stdout, recap_of(done.stdout)), facts, seen
+    return run, facts, seen
 
 
 def test_the_run_had_work_to_do(loud: tuple[Run, str, str]) -> None:
