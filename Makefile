@@ -59,5 +59,5 @@ engine: setup  ## tests that need the engine: the edge on real nginx, the LocalA
 molecule: setup  ## every scenario: converge, idempotence, verify
 	@molecule -c molecule/config.yml test --all
 
-bench: setup  ## measurements: tables, nothing asserted
-	@$(BIN)/python -m tests.bench
+bench: setup  ## measurements: tables, nothing asserted (PARTS="headers planning" for some)
+	@$(BIN)/python -m tests.bench $(PARTS)
