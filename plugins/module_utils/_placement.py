@@ -10,7 +10,7 @@ dropped, so a limit below them kills. Model files are page cache: what does not 
 """
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any, Iterable, Mapping, Sequence
 
 from ._capacity import Capacity
@@ -18,12 +18,11 @@ from ._errors import FleetError
 from ._gguf import Header
 from ._memory import MIB, SERVER_ANONYMOUS, SERVER_TMP, Memory
 from ._needs import Needs, kind_of, settings_of
+from ._plan import INSTANCE, RESIDENT, Instance, Plan, PlannedHost, PlannedModel, Refusal, gib, some
 from ._threads import plan_threads
 from ._wanted import WantedModel
 
-SCHEMA = 1
 TOPOLOGIES = ("standalone", "replicated")
-INSTANCE = "localai"
 SYSTEM_RESERVE_BYTES = 512 * MIB
 """Least memory left to the system and the container engine."""
 SYSTEM_RESERVE_PERCENT = 5
@@ -35,85 +34,6 @@ SERVER_FILES = 96 * MIB
 SMALL_MEMORY_BYTES = 3_750_000_000
 """Below this a host counts as having less than 4 GB: firmware and kernel keep some of what is built in."""
 SMALL_CORES = 2
-
-
-@dataclass(frozen=True)
-class PlannedModel:
-    """A model on an instance. `context` in tokens over all slots, `prompt_cache` and `memory` in bytes."""
-
-    name: str
-    sha256: str | None
-    kind: str
-    threads: int
-    threads_batch: int
-    context: int
-    slots: int
-    unified: bool
-    batch: int
-    kv_type: str
-    prompt_cache: int
-    checkpoints: int
-    aliases: tuple[str, ...]
-    memory: Mapping[str, int]
-    expected_tokens_per_second: float | None = None
-
-
-@dataclass(frozen=True)
-class Instance:
-    """One container. `memory_planned`: bytes that cannot be dropped; `memory_limit`: they and `file_share` of the files."""
-
-    name: str
-    cpuset: str | None
-    cpus: float
-    threads: int
-    max_active: int | None
-    memory_limit: int
-    memory_planned: int
-    file_share: float
-    tmp_size: int
-    models: tuple[PlannedModel, ...]
-
-
-@dataclass(frozen=True)
-class PlannedHost:
-    """A host's budget (cores and bytes) and its instances."""
-
-    usable_cores: int
-    budget_cores: int
-    memory_usable_bytes: int
-    memory_reserved_bytes: int
-    instances: tuple[Instance, ...]
-
-
-@dataclass(frozen=True)
-class Refusal:
-    """A model that a host cannot hold: `short_by` bytes, and the nearest options that would fit (maybe none)."""
-
-    model: str
-    host: str
-    reason: str
-    short_by: int
-    fits_with: Mapping[str, Any]
-
-
-@dataclass(frozen=True)
-class Plan:
-    """The plan. `unmet` names wanted models with fewer places than asked for."""
-
-    topology: str
-    hosts: Mapping[str, PlannedHost]
-    placement: Mapping[str, tuple[str, ...]]
-    refused: tuple[Refusal, ...] = ()
-    warnings: tuple[Mapping[str, str], ...] = ()
-    advice: tuple[str, ...] = ()
-    unmet: tuple[str, ...] = ()
-
-    def as_dict(self) -> dict[str, Any]:
-        """JSON-safe, the same bytes for the same input."""
-        return {
-            "schema": SCHEMA, "topology": self.topology, "hosts": {name: _plain(asdict(host)) for name, host in self.hosts.items()},
-            "placement": {name: list(hosts) for name, hosts in self.placement.items()}, "refused": [_plain(asdict(item)) for item in self.refused],
-            "warnings": [dict(item) for item in self.warnings], "advice": list(self.advice), "unmet": list(self.unmet)}
 
 
 @dataclass
@@ -162,14 +82,7 @@ def plan_fleet(hosts: Mapping[str, Capacity], models: Sequence[WantedModel], hea
     order = {model.name: index for index, model in enumerate(models)}
     planned = {name: _planned_host(state, needs, digests or {}, order) for name, state in states.items()}
     warnings, advice = _warnings(states, planned), _advice(models, needs, states, placement)
-    return Plan(chosen, planned, placement, tuple(refused), tuple(warnings), tuple(advice), tuple(unmet))
-
-
-def _plain(value: Any) -> Any:
-    """Tuples as lists, all the way down."""
-    if isinstance(value, Mapping):
-        return {key: _plain(item) for key, item in value.items()}
-    return [_plain(item) for item in value] if isinstance(value, (list, tuple)) else value
+    return Plan(chosen, planned, placement, {}, tuple(refused), tuple(warnings), tuple(advice), tuple(unmet))
 
 
 def _check(hosts: Mapping[str, Capacity], models: Sequence[WantedModel], headers: Mapping[str, Header]) -> None:
@@ -181,7 +94,7 @@ def _check(hosts: Mapping[str, Capacity], models: Sequence[WantedModel], headers
         absent = sorted(set(model.hosts) - set(hosts))
         if absent:
             raise FleetError("A model is pinned to a host that is not a server", f"model {model.name}, hosts", ", ".join(absent),
-                             f"The servers are {_some(sorted(hosts))}.")
+                             f"The servers are {some(sorted(hosts))}.")
         possible = len(model.hosts or hosts)
         if (model.replicas or 0) > possible:
             raise FleetError("A model is wanted on more servers than there are", f"model {model.name}, replicas", f"{model.replicas}, {possible} possible",
@@ -249,7 +162,7 @@ def _refusal(state: _Host, model: WantedModel, needs: Needs) -> Refusal:
     memory = needs.memory(model.name, state.capacity.isa)
     room, short = max(0, state.room), memory.anonymous - state.room
     change = needs.nearest(model.name, state.capacity.isa, state.room)
-    others = f" beside {_some(state.models)}" if state.models else ""
+    others = f" beside {some(state.models)}" if state.models else ""
     way_out = f"It would fit with {_words(change)}." if change else "No smaller setting makes it fit: choose a smaller model or quant, or a larger host."
     reason = (f"{model.name} needs {gib(memory.anonymous)} of memory besides its file, and {state.name} has {gib(room)}{others}: "
               f"{gib(short)} ({short} bytes) short. {way_out}")
@@ -265,7 +178,7 @@ def _planned_host(state: _Host, needs: Needs, digests: Mapping[str, str], order:
         files = sum(state.files.values()) + SERVER_FILES
         share = 1.0 if limit >= state.wish else max(0, (limit - state.anonymous) * 100 // files) / 100
         models = tuple(_planned_model(name, state, needs, digests, pair.threads, pair.threads_batch) for name, pair in zip(names, threads.models))
-        instances = (Instance(INSTANCE, threads.cpuset, threads.cpus, threads.server, threads.max_active, max(limit, state.anonymous),
+        instances = (Instance(INSTANCE, None, RESIDENT, threads.cpuset, threads.cpus, threads.server, threads.max_active, max(limit, state.anonymous),
                               state.anonymous, share, SERVER_TMP, models),)
     return PlannedHost(state.capacity.usable_cores, threads.budget, state.usable, state.reserved, instances)
 
@@ -332,15 +245,5 @@ def _up(size: int) -> int:
     return -(-size // MIB) * MIB
 
 
-def gib(size: int) -> str:
-    """Bytes for people."""
-    return f"{size / (1 << 30):.1f} GiB" if size >= 1 << 30 else f"{-(-size // MIB)} MiB"
-
-
 def _words(change: Mapping[str, Any]) -> str:
     return ", ".join(f"{name} {value}" for name, value in change.items())
-
-
-def _some(names: Sequence[str]) -> str:
-    """Up to five names."""
-    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from typing import Any, Mapping
 
-from ._placement import gib
+from ._plan import gib
 
 COLUMNS = ("host", "model", "threads", "context", "slots", "memory_planned", "memory_limit")
 

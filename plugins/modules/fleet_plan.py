@@ -81,10 +81,13 @@ plan:
     schema: {description: Version of these fields., type: int, returned: success, sample: 1}
     topology: {description: How the servers form one service., type: str, returned: success, sample: replicated}
     hosts:
-      description: Budget and instances of each server. An instance has limits, threads and models, a model every term of its memory.
+      description:
+        - Budget, C(instances) and C(workers) of each host.
+        - An instance has its NUMA C(node) or null, its C(residency), limits, threads and models, a model every term of its memory.
       type: dict
       returned: success
     placement: {description: The servers of each model., type: dict, returned: success, sample: {llama-3.2-1b-instruct: [ai1, ai2]}}
+    shards: {description: "How each model that is split is shared between a server and its workers.", type: dict, returned: success}
     refused:
       description: Models that a server cannot hold, with C(reason), C(short_by) bytes and C(fits_with).
       type: list
@@ -119,7 +122,8 @@ from ..module_utils._capacity import Capacity
 from ..module_utils._errors import FleetError
 from ..module_utils._gguf import Header
 from ..module_utils._glue import diff, fail
-from ..module_utils._placement import Plan, plan_fleet
+from ..module_utils._placement import plan_fleet
+from ..module_utils._plan import Plan
 from ..module_utils._wanted import parse_wanted, wanted_spec
 
 

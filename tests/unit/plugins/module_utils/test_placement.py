@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from ansible_collections.localai.fleet.plugins.module_utils import _memory, _plan_text, _placement
+from ansible_collections.localai.fleet.plugins.module_utils import _memory, _placement, _plan, _plan_text
 from ansible_collections.localai.fleet.plugins.module_utils._capacity import Capacity
 from ansible_collections.localai.fleet.plugins.module_utils._errors import FleetError
 from ansible_collections.localai.fleet.plugins.module_utils._gguf import Header, TensorGroup
@@ -36,7 +36,7 @@ def want(name: str = "m", **more: Any) -> WantedModel:
     return parse_wanted([{"name": name, "source": "hf://a/b", **more}])[0]
 
 
-def plan(hosts: Any, models: Any = None, headers: Any = None, **more: Any) -> _placement.Plan:
+def plan(hosts: Any, models: Any = None, headers: Any = None, **more: Any) -> _plan.Plan:
     hosts = {"ai1": hosts} if isinstance(hosts, Capacity) else hosts
     models = [want()] if models is None else models
     return _placement.plan_fleet(hosts, models, headers or {model.name: header() for model in models}, **more)
@@ -72,6 +72,13 @@ def test_one_host_gets_every_number_from_one_place() -> None:
     assert 0 <= instance.memory_limit - full < MIB and instance.memory_limit % MIB == 0 and instance.file_share == 1
     assert (model.sha256, model.kind, model.slots, model.context, model.unified, model.batch) == ("ab" * 32, "chat", 2, 4096, True, 512)
     assert (model.prompt_cache, model.checkpoints, model.aliases, model.expected_tokens_per_second) == (256 * MIB, 0, ("gpt-4",), None)
+
+
+def test_one_resident_instance_of_the_whole_host() -> None:
+    data = plan(host()).as_dict()
+    (instance,) = data["hosts"]["ai1"]["instances"]
+    assert (instance["name"], instance["node"], instance["residency"]) == ("localai", None, "resident")
+    assert (data["hosts"]["ai1"]["workers"], data["shards"]) == ([], {})
 
 
 def test_terms_of_the_plan_are_those_of_the_estimate() -> None:
@@ -299,4 +306,4 @@ def test_text_of_no_plan_is_empty() -> None:
 
 @pytest.mark.parametrize("size, text", [(0, "0 MiB"), (1, "1 MiB"), (5 * MIB, "5 MiB"), (GIB, "1.0 GiB"), (GIB + 600 * MIB, "1.6 GiB")])
 def test_sizes_for_people(size: int, text: str) -> None:
-    assert _placement.gib(size) == text
+    assert _plan.gib(size) == text
