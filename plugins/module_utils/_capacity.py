@@ -13,7 +13,7 @@ import json
 import math
 import os
 import re
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields, replace
 from typing import Any, Iterable, Mapping, Optional
 
 from ._cgroup import (
@@ -67,11 +67,21 @@ class NumaNode:
 
 
 @dataclass(frozen=True)
-class Capacity:
-    """What a host can give. Cores are physical; memory and disk are bytes; None is unknown or unlimited.
+class Core:
+    """One physical core: those of its logical CPUs that may be used, and whether it is one of the fast ones."""
 
-    `smt` and `sockets` describe the host, all other CPU fields what this process may use.
-    `memory_available_bytes` already holds `memory_used_by_deployment_bytes`: a new plan may use it again.
+    cpus: tuple[int, ...]
+    performance: bool
+
+
+@dataclass(frozen=True)
+class Capacity:
+    """What a host, or one of its memory nodes, can give. Memory and disk are bytes; None is unknown or unlimited.
+
+    `smt` and `sockets` describe the host, all other CPU fields what this process may use. `cores` holds the
+    `physical_cores_allowed` one by one. `memory_available_bytes` already holds `memory_used_by_deployment_bytes`:
+    a new plan may use it again. `numa_hugepages_bytes` is in the order of `numa_nodes`. `numa_node` is set by
+    `node_capacity` alone.
     """
 
     arch: Optional[str]
@@ -95,13 +105,17 @@ class Capacity:
     memory_channels: Optional[int]
     store_free_bytes: Optional[int]
     virtualization: Optional[str]
+    cores: tuple[Core, ...] = ()
+    numa_hugepages_bytes: tuple[int, ...] = ()
+    numa_node: Optional[int] = None
     schema: int = SCHEMA
 
     def as_dict(self) -> dict[str, Any]:
         """The same as JSON-safe values: lists for tuples."""
-        data = asdict(self)
-        data["numa_nodes"] = [{**node, "cpus": list(node["cpus"])} for node in data["numa_nodes"]]
-        return {**data, "isa": list(self.isa), "allowed_cpus": list(self.allowed_cpus)}
+        data = {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
+        for name in ("numa_nodes", "cores"):
+            data[name] = [{**item, "cpus": list(item["cpus"])} for item in data[name]]
+        return data
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Capacity:
@@ -112,13 +126,14 @@ class Capacity:
         if data.get("schema") != SCHEMA:
             raise FleetError("This capacity was read by another version", "schema", repr(data.get("schema")),
                              f"Read the host again; this version knows schema {SCHEMA}.")
-        missing = [field.name for field in fields(cls) if field.name not in data]
+        missing = [field.name for field in fields(cls) if field.name not in data and field.default is MISSING]
         if missing:
             raise FleetError("This capacity lacks fields", "capacity", ", ".join(missing), "Read the host again.")
-        known = {field.name: data[field.name] for field in fields(cls)}
-        nodes = [NumaNode(node["id"], tuple(node["cpus"]), node["memory_bytes"]) for node in data["numa_nodes"]]
-        return cls(**{**known, "isa": tuple(data["isa"]), "allowed_cpus": tuple(data["allowed_cpus"]),
-                      "numa_nodes": tuple(nodes)})
+        known = {field.name: data[field.name] for field in fields(cls) if field.name in data}
+        known = {name: tuple(value) if isinstance(value, list) else value for name, value in known.items()}
+        nodes = [NumaNode(node["id"], tuple(node["cpus"]), node["memory_bytes"]) for node in known["numa_nodes"]]
+        cores = [Core(tuple(core["cpus"]), core["performance"]) for core in known.get("cores", ())]
+        return cls(**{**known, "numa_nodes": tuple(nodes), "cores": tuple(cores)})
 
 
 @dataclass(frozen=True)
@@ -164,12 +179,76 @@ def read_capacity(root: str = "/", store: str = "/opt/localai") -> Capacity:
         isa=tuple(name for name, words in ISA.items() if info.flags() & set(words)),
         cpu_model=_cpu_model(info),
         **_cpu_fields(tree, info),
-        numa_nodes=_numa_nodes(tree),
+        **_numa_fields(tree),
         **_memory_fields(tree, store),
         memory_channels=_memory_channels(tree),
         store_free_bytes=_store_free(tree, store),
         virtualization=_virtualization(tree, info),
     )
+
+
+# --- one memory node of a host
+
+
+def usable_nodes(capacity: Capacity) -> tuple[int, ...]:
+    """The memory nodes that can each have an instance of their own; empty when the host is better used as a whole.
+
+    A node needs CPUs that may be used and memory of its own (neither CXL memory nor a socket without modules), and
+    the quota must give each of them a core. Fewer than two such nodes are none: there is nothing to keep apart.
+    """
+    allowed = frozenset(capacity.allowed_cpus)
+    found = tuple(node.id for node in capacity.numa_nodes if node.memory_bytes and allowed & frozenset(node.cpus))
+    starved = capacity.quota_cores is not None and capacity.quota_cores < len(found)
+    return () if len(found) < 2 or starved else found
+
+
+def node_capacity(capacity: Capacity, node_id: int) -> Capacity:
+    """What one memory node of a host gives to an instance that stays on it.
+
+    Its allowed CPUs and their cores, its memory and its huge pages. Of what the host has as a whole, the node gets a share:
+    quota by performance cores, limit, available and own memory by memory, channels evenly over the nodes with memory and CPUs.
+
+    :raises FleetError: no such node, or none of its CPUs may be used.
+    """
+    index = next((place for place, node in enumerate(capacity.numa_nodes) if node.id == node_id), None)
+    if index is None:
+        known = ", ".join(str(node.id) for node in capacity.numa_nodes)
+        raise FleetError("The host has no such memory node", "node", str(node_id), f"Its nodes are {known or 'not known'}.")
+    node, allowed = capacity.numa_nodes[index], frozenset(capacity.allowed_cpus)
+    cpus = tuple(sorted(allowed & frozenset(node.cpus)))
+    cores = _cores_within(capacity.cores, frozenset(cpus))
+    if not cores:
+        raise FleetError("No CPU of this memory node may be used", "node", str(node_id), "Use the node's memory from another node.")
+    fast = sum(core.performance for core in cores)
+    quota = _part(capacity.quota_cores, fast, capacity.performance_cores_allowed or fast)
+    huge = capacity.numa_hugepages_bytes[index] if index < len(capacity.numa_hugepages_bytes) else 0
+    return replace(
+        capacity, numa_node=node_id, numa_nodes=(node,), numa_hugepages_bytes=(huge,), allowed_cpus=cpus, cores=cores,
+        physical_cores_allowed=len(cores), performance_cores_allowed=fast, quota_cores=quota, usable_cores=usable_cores(fast, quota),
+        hugepages_reserved_bytes=huge, **_node_memory(capacity, node))
+
+
+def _cores_within(cores: Iterable[Core], cpus: frozenset[int]) -> tuple[Core, ...]:
+    """The cores with these CPUs; all count as fast ones when none is."""
+    parts = [Core(tuple(cpu for cpu in core.cpus if cpu in cpus), core.performance) for core in cores if cpus & frozenset(core.cpus)]
+    fast = any(core.performance for core in parts)
+    return tuple(Core(core.cpus, core.performance or not fast) for core in parts)
+
+
+def _part(whole: Any, share: int, of: int) -> Any:
+    """`whole * share / of` in the type of `whole`: bytes are rounded down."""
+    if whole is None or share >= of:
+        return whole
+    return whole * share // of if isinstance(whole, int) else whole * share / of
+
+
+def _node_memory(capacity: Capacity, node: NumaNode) -> dict[str, Any]:
+    known = sum(other.memory_bytes or 0 for other in capacity.numa_nodes)
+    size, homes = node.memory_bytes or 0, max(1, sum(bool(n.memory_bytes and n.cpus) for n in capacity.numa_nodes))
+    names = ("memory_limit_bytes", "memory_available_bytes", "memory_used_by_deployment_bytes")
+    shares = {name: _part(getattr(capacity, name), size, known) for name in names}
+    channels = capacity.memory_channels and max(1, capacity.memory_channels // homes)
+    return {**shares, "memory_total_bytes": node.memory_bytes, "memory_channels": channels}
 
 
 # --- processors
@@ -297,19 +376,22 @@ def _cpu_fields(tree: Tree, info: _CpuInfo) -> dict[str, Any]:
     allowed = _allowed(tree, online)
     host = _cpus(tree, online | allowed, info)
     fast = _fast(tree, host)
-    cores = {host[cpu].siblings for cpu in allowed}
-    quick = {host[cpu].siblings for cpu in allowed if fast is None or cpu in fast} or cores
+    quick = {host[cpu].siblings for cpu in allowed if fast is None or cpu in fast}
+    sets = sorted({host[cpu].siblings for cpu in allowed}, key=lambda core: min(core & allowed))
+    cores = tuple(Core(tuple(sorted(core & allowed)), core in quick or not quick) for core in sets)
+    performance = sum(core.performance for core in cores)
     quota = quota_cores(tree)
     packages = {entry.package for entry in host.values()} - {None}
     return {
         "logical_cpus_online": len(online) or None,
         "allowed_cpus": tuple(sorted(allowed)),
         "physical_cores_allowed": len(cores) or None,
-        "performance_cores_allowed": len(quick) or None,
-        "usable_cores": usable_cores(len(quick), quota),
+        "performance_cores_allowed": performance or None,
+        "usable_cores": usable_cores(performance, quota),
         "smt": any(len(entry.siblings & online) > 1 for entry in host.values()),
         "sockets": len(packages) or (1 if host else None),
         "quota_cores": quota,
+        "cores": cores,
     }
 
 
@@ -317,6 +399,12 @@ def usable_cores(performance: int, quota: Optional[float]) -> int:
     """min(performance cores, max(1, floor(quota))); at least 1, because something runs this."""
     bound = performance if quota is None else min(performance, max(1, math.floor(quota)))
     return max(1, bound)
+
+
+def _numa_fields(tree: Tree) -> dict[str, Any]:
+    nodes = _numa_nodes(tree)
+    places = [f"{SYSTEM_NODE}/node{node.id}/hugepages" for node in nodes]
+    return {"numa_nodes": nodes, "numa_hugepages_bytes": tuple(_huge_pages_in(tree, place) for place in places)}
 
 
 def _numa_nodes(tree: Tree) -> tuple[NumaNode, ...]:
@@ -347,15 +435,20 @@ def _meminfo(tree: Tree) -> dict[str, int]:
     return found
 
 
+def _huge_pages_in(tree: Tree, place: str) -> int:
+    """Bytes of the huge pages of every size that one sysfs directory counts."""
+    total = 0
+    for name in tree.names(place):
+        match = re.fullmatch(r"hugepages-(\d{1,9})kB", name)
+        if match:
+            total += int(match.group(1)) * 1024 * max(0, tree.read_int(f"{place}/{name}/nr_hugepages") or 0)
+    return total
+
+
 def _hugepages(tree: Tree, info: Mapping[str, int]) -> int:
     """Reserved huge pages of every size in bytes: the kernel tells them in up to three places."""
-    base, total = "/sys/kernel/mm/hugepages", 0
-    for name in tree.names(base):
-        match = re.fullmatch(r"hugepages-(\d+)kB", name)
-        if match:
-            total += int(match.group(1)) * 1024 * (tree.read_int(f"{base}/{name}/nr_hugepages") or 0)
     default = info.get("HugePages_Total", 0) * info.get("Hugepagesize", 0)
-    return max(total, default, info.get("Hugetlb", 0))
+    return max(_huge_pages_in(tree, "/sys/kernel/mm/hugepages"), default, info.get("Hugetlb", 0))
 
 
 def _deployment(tree: Tree, store: str) -> list[GroupMemory]:

@@ -74,6 +74,9 @@ ansible_facts:
         swap_total_bytes: {description: Swap space., type: int, returned: success}
         memory_channels: {description: Memory channels with a module in them., type: int, returned: success}
         store_free_bytes: {description: Free disk space for the store., type: int, returned: success}
+        cores: {description: "The allowed cores, each with its allowed CPUs C(cpus) and C(performance).", type: list, elements: dict, returned: success}
+        numa_hugepages_bytes: {description: Reserved huge pages of each of the C(numa_nodes)., type: list, elements: int, returned: success}
+        numa_node: {description: The memory node that this describes; V(null) for a whole host., type: int, returned: success}
         virtualization: {description: "V(none), V(vm) or V(container).", type: str, returned: success, sample: none}
 """
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -289,7 +290,9 @@ CASES = {
     ),
     "P and E cores": (
         host(hybrid_cpus()),
-        {"physical_cores_allowed": 12, "performance_cores_allowed": 4, "usable_cores": 4, "smt": True},
+        {"physical_cores_allowed": 12, "performance_cores_allowed": 4, "usable_cores": 4, "smt": True, "cores": [
+            *({"cpus": [n, n + 1], "performance": True} for n in range(0, 8, 2)),
+            *({"cpus": [n], "performance": False} for n in range(8, 16))]},
     ),
     "P and E cores, allowed on E cores only": (
         host(hybrid_cpus(), process(allowed="8-13")),
@@ -420,7 +423,7 @@ def test_read_capacity(tmp_path, name):
     assert {key: got[key] for key in want} == want
 
 
-@pytest.mark.parametrize("name", ["SMT", "dual socket", "missing: everything"])
+@pytest.mark.parametrize("name", ["SMT", "dual socket", "P and E cores", "missing: everything"])
 def test_as_dict_and_back(tmp_path, name):
     capacity = _capacity.read_capacity(plant(tmp_path, CASES[name][0]))
     told = json.loads(json.dumps(capacity.as_dict()))
@@ -471,3 +474,55 @@ def test_a_large_host_is_read_fast(tmp_path):
     start = time.process_time()
     _capacity.read_capacity(root)
     assert time.process_time() - start < 1  # the promise is 0.1 s; a busy machine gets ten times that
+
+
+def two_nodes(tmp_path, *parts, **change):
+    huge = {f"/sys/devices/system/node/node1/hugepages/hugepages-2048kB/{name}": text
+            for name, text in (("nr_hugepages", "512\n"), ("free_hugepages", "512\n"))}
+    files = host(cpus(32, threads=2, sockets=2), nodes("0-7,16-23", "8-15,24-31", memory_kib=8 << 20), huge, *parts)
+    return replace(_capacity.read_capacity(plant(tmp_path, files)), **change)
+
+
+def test_node_capacity(tmp_path):
+    whole = two_nodes(tmp_path, memory_channels=12, memory_limit_bytes=10 * GIB)
+    node = _capacity.node_capacity(whole, 1)
+    assert (node.numa_node, node.allowed_cpus) == (1, (*range(8, 16), *range(24, 32)))
+    assert (node.physical_cores_allowed, node.performance_cores_allowed, node.usable_cores) == (8, 8, 8)
+    assert node.cores[0] == _capacity.Core((8, 24), True)
+    assert (node.memory_total_bytes, node.memory_limit_bytes, node.memory_available_bytes) == (8 * GIB, 5 * GIB, 6 * GIB)
+    assert (node.hugepages_reserved_bytes, _capacity.node_capacity(whole, 0).hugepages_reserved_bytes) == (GIB, 0)
+    assert (node.memory_channels, node.quota_cores, node.sockets, node.smt) == (6, None, 2, True)
+    assert _capacity.Capacity.from_dict(json.loads(json.dumps(node.as_dict()))) == node
+
+
+@pytest.mark.parametrize("quota, share, usable", [(8.0, 4.0, 4), (3.0, 1.5, 1), (64.0, 32.0, 8)])
+def test_a_node_gets_its_share_of_the_quota(tmp_path, quota, share, usable):
+    node = _capacity.node_capacity(two_nodes(tmp_path, quota_cores=quota), 0)
+    assert (node.quota_cores, node.usable_cores) == (share, usable)
+
+
+def test_a_node_with_fewer_allowed_cpus(tmp_path):
+    whole = two_nodes(tmp_path, process(allowed="0-3,16-19,8"), quota_cores=5.0)
+    small = _capacity.node_capacity(whole, 1)
+    assert (small.allowed_cpus, small.usable_cores, small.quota_cores) == ((8,), 1, 1.0)
+    assert _capacity.node_capacity(whole, 0).quota_cores == 4.0
+
+
+@pytest.mark.parametrize("allowed, node, text", [("0-31", 7, "no such memory node.*Its nodes are 0, 1"), ("0-7", 1, "No CPU")])
+def test_a_node_that_cannot_be_used(tmp_path, allowed, node, text):
+    with pytest.raises(FleetError, match=text):
+        _capacity.node_capacity(two_nodes(tmp_path, process(allowed=allowed)), node)
+
+
+@pytest.mark.parametrize("lists, allowed, quota, want", [
+    (("0-1", "2-3"), "0-3", None, (0, 1)),
+    (("0-1", "2-3", ""), "0-3", None, (0, 1)),
+    (("0-1", "2-3"), "0-3", 2.0, (0, 1)),
+    (("0-1", "2-3"), "0-3", 1.9, ()),
+    (("0-1", "2-3"), "0-1", None, ()),
+    (("0-3",), "0-3", None, ()),
+    ((), "0-3", None, ()),
+])
+def test_usable_nodes(tmp_path, lists, allowed, quota, want):
+    capacity = _capacity.read_capacity(plant(tmp_path, host(nodes(*lists), process(allowed=allowed))))
+    assert _capacity.usable_nodes(replace(capacity, quota_cores=quota)) == want

@@ -68,14 +68,53 @@ def test_the_limit_leaves_room_for_the_server(tmp_path, cores, logical, quota, c
     assert _threads.plan_threads(capacity(tmp_path, cores, None, logical, quota)).cpus == cpus
 
 
+@pytest.mark.parametrize("tuned, cores, channels, reserve, threads", [
+    (6, 16, 1, None, 6), (20, 16, 1, None, 15), (1, 16, None, None, 1), (None, 16, 1, None, 3), (8, 8, None, 4, 4)])
+def test_a_measurement_replaces_the_channel_bound(tmp_path, tuned, cores, channels, reserve, threads):
+    plan = _threads.plan_threads(capacity(tmp_path, cores, channels), [1], reserve, tuned)
+    assert (plan.server, plan.models) == (threads, (_threads.ModelThreads(threads, plan.budget),))
+
+
+@pytest.mark.parametrize("cores, server, gateway", [(1, 0, 0), (3, 0, 0), (4, 1, 1), (7, 1, 1), (8, 1, 2), (64, 1, 2)])
+def test_default_reserve(tmp_path, cores, server, gateway):
+    host = capacity(tmp_path, cores)
+    assert (_threads.default_reserve(host), _threads.default_reserve(host, gateway=True)) == (server, gateway)
+    assert _threads.plan_threads(host).reserve == server
+
+
+def cores_of(fast, slow=0, siblings=1):
+    """`fast` cores with `siblings` CPUs each, numbered core by core, then `slow` ones with one."""
+    quick = [_capacity.Core(tuple(range(n * siblings, (n + 1) * siblings)), True) for n in range(fast)]
+    start = fast * siblings
+    return (*quick, *(_capacity.Core((start + n,), False) for n in range(slow)))
+
+
+@pytest.mark.parametrize("cores, node, quota, cpuset, cpus", [
+    (cores_of(4), None, None, None, 3.5),
+    (cores_of(4, siblings=2), None, None, None, 3.5),
+    (cores_of(4, 8, siblings=2), None, None, "0-7", 3.5),
+    (cores_of(2, 8), None, None, "0-1", 2.0),
+    (cores_of(4, 8), None, 1.5, "0-3", 1.5),
+    (cores_of(4), 1, None, "0-3", 3.5),
+    (cores_of(1), 0, None, "0", 1.0),
+    ((_capacity.Core((0, 8), True), _capacity.Core((1, 9), True), _capacity.Core((4, 12), True)), 0, None, "0-1,4,8-9,12", 3.5),
+])
+def test_pinning(tmp_path, cores, node, quota, cpuset, cpus):
+    fast = sum(core.performance for core in cores)
+    host = replace(capacity(tmp_path, _capacity.usable_cores(fast, quota)), cores=cores, numa_node=node, quota_cores=quota,
+                   allowed_cpus=tuple(sorted(cpu for core in cores for cpu in core.cpus)))
+    plan = _threads.plan_threads(host)
+    assert (plan.cpuset, plan.cpus) == (cpuset, cpus)
+
+
 def test_as_dict(tmp_path):
     plan = _threads.plan_threads(capacity(tmp_path, 2)).as_dict()
     assert plan == {"budget": 2, "reserve": 0, "cpus": 2.0, "cpuset": None, "server": 2, "max_active": None,
                     "models": [{"threads": 2, "threads_batch": 2}]}
 
 
-@pytest.mark.parametrize("weights, reserve, text", [([1, 0], None, r"models\[1\]"), ([float("inf")], None, "weight"),
-                                                    ([1], -1, "negative")])
-def test_bad_input(tmp_path, weights, reserve, text):
+@pytest.mark.parametrize("weights, reserve, tuned, text", [
+    ([1, 0], None, None, r"weights\[1\]"), ([float("inf")], None, None, "weight"), ([1], -1, None, "negative"), ([1], None, 0, "below 1")])
+def test_bad_input(tmp_path, weights, reserve, tuned, text):
     with pytest.raises(FleetError, match=text):
-        _threads.plan_threads(capacity(tmp_path, 4), weights, reserve)
+        _threads.plan_threads(capacity(tmp_path, 4), weights, reserve, tuned)
