@@ -1,0 +1,152 @@
+# Copyright (c) 2026 localai.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# This file is private to the collection localai.fleet.
+"""What the engine caches for a model: keys and values of each token, and the state of recurrent layers.
+
+Exact: llama_kv_cache, llama_kv_cache_iswa and llama_memory_recurrent allocate these bytes.
+"""
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import Iterable
+
+from ._errors import FleetError
+from ._formula import Formula, formula, named, rounded_up, smallest_of
+from ._shape import Layer, Shape
+
+CELL_PADDING = 256
+"""llama.cpp rounds cache cells up to this."""
+KV_TYPES = {"f32": (4, 1), "f16": (2, 1), "bf16": (2, 1), "q8_0": (34, 32), "q5_1": (24, 32), "q5_0": (22, 32), "q4_1": (20, 32),
+            "q4_0": (18, 32), "iq4_nl": (18, 32)}
+"""Cache type → bytes a block, elements a block."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How the engine runs a model; the defaults are those of LocalAI's llama.cpp engine, except the bounds.
+
+    `context` in tokens, over all slots when `unified`. `prompt_cache` and `projector` (file) in bytes.
+    `checkpoints` is a number a slot. `isa` as in a host's capacity; empty is unknown, which plans the worst.
+    """
+
+    context: int = 4096
+    slots: int = 1
+    unified: bool = True
+    ubatch: int = 512
+    batch: int = 512
+    type_k: str = "f16"
+    type_v: str = "f16"
+    flash_attention: bool = True
+    swa_full: bool = False
+    mmap: bool = True
+    embeddings: bool = False
+    isa: tuple[str, ...] = ()
+    prompt_cache: int = 0
+    checkpoints: int = 0
+    projector: int = 0
+
+
+@dataclass(frozen=True)
+class Cells:
+    """Cache cells of one stream, full and window, the number of streams, and the tokens of one micro-batch."""
+
+    full: Formula
+    window: Formula
+    streams: int
+    ubatch: Formula
+
+
+def check(model: Shape, settings: Settings) -> None:
+    """Refuse what the engine would refuse at load."""
+    for kind in (settings.type_k, settings.type_v):
+        if kind not in KV_TYPES:
+            raise FleetError("The cache type is not known", "kv_type", kind, f"Use one of {', '.join(KV_TYPES)}.")
+    if KV_TYPES[settings.type_v][1] > 1 and not settings.flash_attention and not model.mla:
+        raise FleetError("A quantized value cache needs flash attention", "kv_type", settings.type_v, "Use f16, or turn flash attention on.")
+    if min(settings.context, settings.slots, settings.ubatch, settings.batch) < 1:
+        raise FleetError("Context, slots and batch sizes must be 1 or more", "settings", f"context {settings.context}, slots {settings.slots}")
+    for layer in model.layers if model.cached else ():
+        for kind, size in ((settings.type_k, layer.key), (settings.type_v, layer.value)):
+            if layer.kv_heads and size % KV_TYPES[kind][1]:
+                raise FleetError("The cache type does not fit the model's heads", f"architecture {model.architecture}",
+                                 f"{kind} in blocks of {KV_TYPES[kind][1]}, head size {size}", "Use f16.")
+
+
+def cells_of(model: Shape, settings: Settings) -> Cells:
+    """llama_context and llama_kv_cache_iswa: what a stream holds."""
+    slots, total = named("slots", settings.slots), rounded_up(named("context", settings.context), CELL_PADDING)
+    full = (total if settings.unified else rounded_up(total // slots, CELL_PADDING)).called("cells")
+    ubatch = smallest_of((named("ubatch", settings.ubatch), named("batch", settings.batch), total)).called("micro_batch")
+    wanted = named("window", model.window) * slots if settings.unified else named("window", model.window)
+    window = full if settings.swa_full else smallest_of((full, rounded_up(wanted + ubatch, CELL_PADDING)))
+    return Cells(full, window.called("window_cells"), 1 if settings.unified else settings.slots, ubatch)
+
+
+def cache_bytes(model: Shape, settings: Settings, cells: Cells, window: bool) -> Formula:
+    """The cache of the layers that see the whole context, or of those that see a window."""
+    rows = _rows(model, settings, (layer for layer in model.layers if layer.window == window))
+    if not rows.value:
+        return formula(0)
+    return (cells.window if window else cells.full) * named("streams", cells.streams) * rows
+
+
+def checkpoint(model: Shape, settings: Settings) -> Formula:
+    """One checkpoint of one slot: all recurrent state and the window layers' cache of one window."""
+    if not model.cached:
+        return formula(0)
+    rows = _rows(model, settings, (layer for layer in model.layers if layer.window))
+    if settings.swa_full or not rows.value:
+        return state(model)
+    tokens = smallest_of((named("window", model.window), rounded_up(named("context", settings.context), CELL_PADDING)))
+    return state(model) + tokens * rows
+
+
+def state(model: Shape) -> Formula:
+    """Recurrent state of one slot, all layers."""
+    layers = sum(layer.recurrent for layer in model.layers)
+    if not layers:
+        return formula(0)
+    return named("recurrent_layers", layers) * named("state_bytes", model.state_bytes)
+
+
+def _rows(model: Shape, settings: Settings, layers: Iterable[Layer]) -> Formula:
+    """Cache bytes of one token in these layers, summed by kind of layer."""
+    kinds = Counter((layer.kv_heads, layer.key, layer.value) for layer in layers if layer.kv_heads and model.cached)
+    total = formula(0)
+    for number, ((heads, key, value), count) in enumerate(sorted(kinds.items())):
+        mark = "" if len(kinds) == 1 else f"_{number + 1}"
+        row = _typed(named(f"kv_heads{mark}", heads) * named(f"key_length{mark}", key), "type_k", settings.type_k)
+        if not model.mla:
+            row += _typed(_values(model, settings, heads, value, mark), "type_v", settings.type_v)
+        total += named(f"layers{mark}", count) * row
+    return total
+
+
+def _values(model: Shape, settings: Settings, heads: int, value: int, mark: str) -> Formula:
+    """Elements of one token's values; without flash attention values are transposed and take the widest layer's row."""
+    own = named(f"kv_heads{mark}", heads) * named(f"value_length{mark}", value)
+    widest = max(layer.kv_heads * layer.value for layer in model.layers)
+    return own if settings.flash_attention or widest == own.value else named("widest_values", widest)
+
+
+def _typed(elements: Formula, name: str, kind: str) -> Formula:
+    """Bytes of elements of a cache type."""
+    block_bytes, block = KV_TYPES[kind]
+    return elements * named(f"{name}_bytes", block_bytes) // block
+
+
+def rotation(model: Shape, settings: Settings) -> Formula:
+    """Hadamard matrices, one for keys and one for values of each cache that is quantized."""
+    total = formula(0)
+    for window in (False, True):
+        layer = next((layer for layer in model.layers if layer.kv_heads and layer.window == window), None)
+        if layer is None or not model.cached:
+            continue
+        if KV_TYPES[settings.type_k][1] > 1 and layer.key % 64 == 0:
+            width = named("rotated_keys", layer.key & -layer.key)
+            total += 4 * width * width
+        if KV_TYPES[settings.type_v][1] > 1 and layer.value % 64 == 0 and not model.mla:
+            total += formula(4 * 64 * 64)
+    return total
