@@ -13,7 +13,7 @@ import json
 import math
 import os
 import re
-from dataclasses import MISSING, asdict, dataclass, fields, replace
+from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from typing import Any, Iterable, Mapping, Optional
 
 from ._cgroup import (
@@ -81,7 +81,7 @@ class Capacity:
     `smt` and `sockets` describe the host, all other CPU fields what this process may use. `cores` holds the
     `physical_cores_allowed` one by one. `memory_available_bytes` already holds `memory_used_by_deployment_bytes`:
     a new plan may use it again. `numa_hugepages_bytes` is in the order of `numa_nodes`. `numa_node` is set by
-    `node_capacity` alone.
+    `node_capacity` alone. `tuning` is what state/tuning.json of the store holds, unchecked: `_tuning.usable` judges it.
     """
 
     arch: Optional[str]
@@ -108,6 +108,7 @@ class Capacity:
     cores: tuple[Core, ...] = ()
     numa_hugepages_bytes: tuple[int, ...] = ()
     numa_node: Optional[int] = None
+    tuning: Any = field(default=None, hash=False)  # a dictionary has no hash
     schema: int = SCHEMA
 
     def as_dict(self) -> dict[str, Any]:
@@ -126,10 +127,10 @@ class Capacity:
         if data.get("schema") != SCHEMA:
             raise FleetError("This capacity was read by another version", "schema", repr(data.get("schema")),
                              f"Read the host again; this version knows schema {SCHEMA}.")
-        missing = [field.name for field in fields(cls) if field.name not in data and field.default is MISSING]
+        missing = [item.name for item in fields(cls) if item.name not in data and item.default is MISSING]
         if missing:
             raise FleetError("This capacity lacks fields", "capacity", ", ".join(missing), "Read the host again.")
-        known = {field.name: data[field.name] for field in fields(cls) if field.name in data}
+        known = {item.name: data[item.name] for item in fields(cls) if item.name in data}
         known = {name: tuple(value) if isinstance(value, list) else value for name, value in known.items()}
         nodes = [NumaNode(node["id"], tuple(node["cpus"]), node["memory_bytes"]) for node in known["numa_nodes"]]
         cores = [Core(tuple(core["cpus"]), core["performance"]) for core in known.get("cores", ())]
@@ -184,6 +185,7 @@ def read_capacity(root: str = "/", store: str = "/opt/localai") -> Capacity:
         memory_channels=_memory_channels(tree),
         store_free_bytes=_store_free(tree, store),
         virtualization=_virtualization(tree, info),
+        tuning=_tuning(tree, store),
     )
 
 
@@ -510,6 +512,15 @@ def _store_free(tree: Tree, store: str) -> Optional[int]:
     except OSError:
         return None
     return room.f_bavail * room.f_frsize
+
+
+def _tuning(tree: Tree, store: str) -> Any:
+    """The measurement of threads that the role tuning left; a damaged one is told as False, since None is none."""
+    text = tree.read(f"{store}/state/tuning.json")
+    try:
+        return None if text is None else json.loads(text)
+    except (ValueError, RecursionError):
+        return False
 
 
 # --- what kind of host

@@ -77,6 +77,7 @@ ansible_facts:
         cores: {description: "The allowed cores, each with its allowed CPUs C(cpus) and C(performance).", type: list, elements: dict, returned: success}
         numa_hugepages_bytes: {description: Reserved huge pages of each of the C(numa_nodes)., type: list, elements: int, returned: success}
         numa_node: {description: The memory node that this describes; V(null) for a whole host., type: int, returned: success}
+        tuning: {description: The measurement of threads that the role tuning left on the host., type: dict, returned: success}
         virtualization: {description: "V(none), V(vm) or V(container).", type: str, returned: success, sample: none}
 """
 

@@ -461,6 +461,15 @@ def test_store_free_is_of_the_nearest_directory(tmp_path):
     assert _capacity.read_capacity(str(tmp_path)).store_free_bytes > 0
 
 
+@pytest.mark.parametrize("text, told", [(None, None), ('{"threads": 2}', {"threads": 2}), ("{", False), ("[" * 100_000, False)])
+def test_the_measurement_of_threads_is_told_as_it_is(tmp_path, text, told):
+    plant(tmp_path, {} if text is None else {"/srv/ai/state/tuning.json": text})
+    found = _capacity.read_capacity(str(tmp_path), "/srv/ai")
+    assert found.tuning == told
+    assert _capacity.Capacity.from_dict(json.loads(json.dumps(found.as_dict()))) == found
+    assert hash(found) is not None
+
+
 def test_reads_nothing_outside_the_root(tmp_path, monkeypatch):
     root = plant(tmp_path, CASES["our deployment is added back"][0])
     seen, opened = [], _cgroup.os.open
