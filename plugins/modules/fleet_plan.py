@@ -12,7 +12,7 @@ version_added: 0.1.0
 description:
   - Takes what the servers can give, what is wanted and the lock, and returns the plan of the whole fleet. It needs no network and no host.
   - Memory is planned for each model with every term apart. A model is placed where the memory that cannot be paged out fits.
-  - The same input gives the same plan, byte for byte. Only O(out) is ever written.
+  - The same input gives the same plan, byte for byte. Only O(out) and O(out_html) are ever written.
   - A model that the lock has in several files (a split set) is refused, since it cannot be served yet.
 extends_documentation_fragment:
   - localai.fleet.attributes
@@ -48,8 +48,16 @@ options:
   previous:
     description: The plan that is deployed. The difference is against it, and replicas stay where they are while they fit.
     type: dict
+  notes:
+    description: Sentences that say what the plan assumes. They come first in RV(text) and on the page.
+    type: list
+    elements: str
+    default: []
   out:
     description: A file to write the plan to, as JSON.
+    type: path
+  out_html:
+    description: A file to write the plan to, as one page of HTML that needs no other file, no script and no network.
     type: path
 author:
   - localai.fleet contributors (@localai-fleet)
@@ -103,21 +111,28 @@ table:
   elements: dict
   sample:
     - {host: ai1, model: llama-3.2-1b-instruct, threads: 7, context: 4096, slots: 2, memory_planned: 1300234240, memory_limit: 2443182080}
+changes:
+  description: What the plan changes in what is deployed, a line each; empty when O(previous) is not given.
+  returned: success
+  type: list
+  elements: str
+  sample: ["deployed: qwen3-8b on ai1, ai2: context 4096 → 8192"]
 text:
-  description: The table as lines, followed by refusals, warnings and advice.
+  description: O(notes) and the table as lines, followed by refusals, warnings, advice and the first of RV(changes).
   returned: success
   type: list
   elements: str
 """
 
 import contextlib
+import json
 import os
 from dataclasses import replace
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils import _lock, _plan_text
+from ..module_utils import _lock, _plan_diff, _plan_html, _plan_text
 from ..module_utils._capacity import Capacity
 from ..module_utils._errors import FleetError
 from ..module_utils._gguf import Header
@@ -136,7 +151,9 @@ def argument_spec() -> dict[str, dict[str, Any]]:
         "gateways": {"type": "list", "elements": "str", "default": []},
         "refuse": {"type": "str", "choices": ["fail", "report"], "default": "fail"},
         "previous": {"type": "dict"},
+        "notes": {"type": "list", "elements": "str", "default": []},
         "out": {"type": "path"},
+        "out_html": {"type": "path"},
     }
 
 
@@ -161,8 +178,8 @@ def refuse_unmet(plan: Plan) -> None:
     raise FleetError(f"The plan cannot place {plan.unmet[0]} as asked: {reasons[0]}{others}"[:-1], do="Nothing was changed.")
 
 
-def write(path: str, text: str) -> None:
-    """Put the plan's text into place at once; nobody sees half of it."""
+def write(option: str, path: str, text: str) -> None:
+    """Put a text into place at once; nobody sees half of it."""
     temporary = f"{path}.{os.getpid()}.partial"
     try:
         with open(temporary, "w", encoding="utf-8") as stream:
@@ -172,16 +189,31 @@ def write(path: str, text: str) -> None:
     except OSError as error:
         with contextlib.suppress(OSError):
             os.unlink(temporary)
-        raise FleetError("The plan cannot be written", f"out {path}", error.strerror or str(error), "Check the path.") from error
+        raise FleetError("The plan cannot be written", f"{option} {path}", error.strerror or str(error), "Check the path.") from error
 
 
 def read(path: str | None) -> str:
-    """The plan that a file holds; empty when there is none."""
+    """The text that a file holds; empty when there is none."""
     try:
         with open(path or "", encoding="utf-8") as stream:
             return stream.read()
     except OSError:
         return ""
+
+
+def stored(path: str | None) -> dict[str, Any]:
+    """The plan that a file holds; empty when it holds none."""
+    try:
+        found = json.loads(read(path) or "{}")
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) and {"schema", "topology", "hosts"} <= set(found) else {}
+
+
+def texts(plan: dict[str, Any], changes: tuple[_plan_diff.Change, ...] | None, params: dict[str, Any]) -> dict[str, str]:
+    """What the files that are asked for must hold, by option."""
+    made = {"out": lambda: _plan_text.text(plan), "out_html": lambda: _plan_html.page(plan, changes, params["notes"])}
+    return {option: make() for option, make in made.items() if params[option]}
 
 
 def main() -> None:
@@ -191,15 +223,16 @@ def main() -> None:
         plan = make_plan(params)
         if params["refuse"] == "fail":
             refuse_unmet(plan)
-        data = plan.as_dict()
-        text, stored = _plan_text.text(data), read(params["out"])
-        changed = bool(params["out"]) and text != stored
-        if changed and not module.check_mode:
-            write(params["out"], text)
+        data, before = plan.as_dict(), params["previous"]
+        changes = None if before is None else _plan_diff.changes(before, data)
+        stale = {option: text for option, text in texts(data, changes, params).items() if read(params[option]) != text}
+        shown = diff(*(_plan_text.text(_plan_diff.running(each)) for each in (before or stored(params["out"]), data)), "plan")
+        for option, text in {} if module.check_mode else stale.items():
+            write(option, params[option], text)
     except FleetError as error:
         fail(module, error)
-    before = _plan_text.text(params["previous"] or {}) or stored
-    module.exit_json(changed=changed, plan=data, table=_plan_text.rows(data), text=_plan_text.table(data), diff=diff(before, text, "plan"))
+    module.exit_json(changed=bool(stale), plan=data, table=_plan_text.rows(data), changes=_plan_diff.lines(changes),
+                     text=params["notes"] + _plan_text.table(data) + _plan_diff.lines(changes, _plan_diff.SHOWN), diff=shown)
 
 
 def _locked(lock: _lock.Lock, name: str) -> _lock.LockedModel:

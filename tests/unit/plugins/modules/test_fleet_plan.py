@@ -49,16 +49,32 @@ def args(**more: Any) -> dict[str, Any]:
 
 
 def test_quartet_of_the_written_plan(run_module: Run, tmp_path: Path) -> None:
-    out = tmp_path / "plan.json"
-    given = args(out=str(out))
+    out, html = tmp_path / "plan.json", tmp_path / "plan.html"
+    given = args(out=str(out), out_html=str(html), notes=["An <assumption>."])
     predicted = run_module("fleet_plan", given, check=True)
-    assert predicted["changed"] and not out.exists()
+    assert predicted["changed"] and not list(tmp_path.iterdir())
     real = run_module("fleet_plan", given)
     assert real == predicted and json.loads(out.read_text()) == real["plan"] and stat.S_IMODE(out.stat().st_mode) == 0o644
+    assert "An &lt;assumption&gt;." in html.read_text() and stat.S_IMODE(html.stat().st_mode) == 0o644 and real["text"][0] == "An <assumption>."
     for check in (True, False):
         again = run_module("fleet_plan", given, check=check)
         assert again["changed"] is False and again["diff"]["before"] == again["diff"]["after"]
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["plan.json"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["plan.html", "plan.json"]
+
+
+@pytest.mark.parametrize("option", ["out", "out_html"])
+def test_a_written_plan_changes_only_where_it_differs(run_module: Run, tmp_path: Path, option: str) -> None:
+    given = args(**{option: str(tmp_path / "plan")})
+    assert run_module("fleet_plan", given)["changed"] and not run_module("fleet_plan", given)["changed"]
+    assert run_module("fleet_plan", {**given, "wanted": [{"name": "m", "source": "hf://a/b", "slots": 1}]})["changed"]
+
+
+@pytest.mark.parametrize("content", ["{", "[]", "{\"hosts\": 3}"])
+def test_a_file_that_holds_no_plan_is_replaced(run_module: Run, tmp_path: Path, content: str) -> None:
+    out = tmp_path / "plan.json"
+    out.write_text(content)
+    result = run_module("fleet_plan", args(out=str(out)))
+    assert result["changed"] and result["diff"]["before"] == "" and json.loads(out.read_text()) == result["plan"]
 
 
 def test_plan_table_and_text(run_module: Run) -> None:
@@ -74,8 +90,15 @@ def test_the_difference_is_against_what_is_deployed(run_module: Run) -> None:
     before = run_module("fleet_plan", args())["plan"]
     result = run_module("fleet_plan", args(previous=before, wanted=[{"name": "m", "source": "hf://a/b", "slots": 1}]))
     assert '"slots": 2' in result["diff"]["before"] and '"slots": 1' in result["diff"]["after"]
+    assert result["changes"][0] == "deployed: m on ai1, ai2: slots 2 → 1" and result["changes"][0] in result["text"]
     same = run_module("fleet_plan", args(previous=before))
-    assert same["diff"]["before"] == same["diff"]["after"]
+    assert same["diff"]["before"] == same["diff"]["after"] and same["changes"] == ["deployed: the same as this plan"]
+    assert run_module("fleet_plan", args())["changes"] == []
+
+
+def test_nothing_deployed_is_no_error(run_module: Run) -> None:
+    result = run_module("fleet_plan", args(previous={"hosts": {}, "placement": {}}))
+    assert result["changes"][0] == "deployed: m starts on ai1, ai2" and result["diff"]["before"] == ""
 
 
 def test_what_does_not_fit_fails_with_model_host_bytes_and_what_would_fit(run_module: Run) -> None:
@@ -111,7 +134,8 @@ def test_a_model_in_several_files_leaves_the_written_plan_alone(run_module: Run,
     ({"wanted": [{"name": "m", "source": "hf://a/b", "kv_type": "q9"}]}, "must be one of"),
     ({"wanted": [{"name": "m", "source": "hf://a/b", "slot": 2}]}, "slot.*(upported|nknown)"),
     ({"wanted": [{"name": "m", "source": "hf://a/b", "hosts": ["ai9"]}]}, "pinned to a host"),
-    ({"out": "/absent/dir/plan.json"}, "cannot be written.*No such file"), ({"out": "/tmp"}, "cannot be written")])
+    ({"out": "/absent/dir/plan.json"}, "cannot be written.*No such file"), ({"out": "/tmp"}, "cannot be written"),
+    ({"out_html": "/absent/dir/plan.html"}, "cannot be written .out_html.*No such file")])
 def test_bad_input_is_a_sentence(run_module: Run, change: dict[str, Any], text: str) -> None:
     result = run_module("fleet_plan", args(**change))
     assert result["failed"] and re.search(text, result["msg"])
