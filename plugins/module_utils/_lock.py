@@ -125,6 +125,14 @@ def missing(lock: Lock, wanted: Iterable[WantedModel], images: Mapping[str, Imag
     return Missing({name: why for name, why in models.items() if why}, {key: why for key, why in pins.items() if why})
 
 
+def refuse_missing(lacks: Missing, where: str) -> None:
+    """FleetError that names everything the lock lacks, for when nothing may be asked."""
+    found = [f"{kind} {name} ({why})" for kind, entries in (("model", lacks.models), ("image", lacks.images)) for name, why in entries.items()]
+    if found:
+        raise FleetError("The lock lacks what is wanted, and nothing may be asked for it", where, "; ".join(found),
+                         "Run again with the Hub and the registry in reach.")
+
+
 def updated(
     old: Lock, fresh: Lock, models: Iterable[str] | None, images: Iterable[str] | None, prune: bool = True,
 ) -> Lock:

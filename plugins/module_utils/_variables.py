@@ -13,7 +13,7 @@ PREFIXES = {"docker": "docker_engine_"}
 # From this likeness on, a name is taken for a slip of the pen.
 CLOSE = 0.6
 # Set by the collection while it runs, never by a user.
-INTERNAL = {"localai_capacity"}
+INTERNAL = {"localai_capacity", "localai_deployed"}
 
 
 def known_names(specs: Iterable[Mapping[str, Any]]) -> set[str]:

@@ -12,6 +12,7 @@ version_added: 0.1.0
 description:
   - Reads cores, CPU quota, NUMA nodes, instruction sets, memory and disk of a host from C(/proc), C(/sys) and its control groups
     of version 1 and 2, and returns them as the fact C(localai_capacity).
+  - What the host runs already is returned as the fact C(localai_deployed). With a fact cache both outlast the run, and plans can be made offline.
   - What no file tells is V(null). Nothing is guessed, nothing is changed, and one call takes less than 100 ms.
   - Memory that the collection's own containers use is counted as available, because a new plan may use it again.
 extends_documentation_fragment:
@@ -54,6 +55,7 @@ ansible_facts:
       returned: success
       contains:
         schema: {description: Version of these fields., type: int, returned: success, sample: 1}
+        read_at: {description: When the host was read., type: str, returned: success, sample: "2026-11-23T04:00:00Z"}
         arch: {description: Machine type., type: str, returned: success, sample: x86_64}
         isa: {description: Instruction sets that every CPU has., type: list, elements: str, returned: success, sample: [avx, avx2]}
         cpu_model: {description: Name of the CPU., type: str, returned: success}
@@ -79,11 +81,20 @@ ansible_facts:
         numa_node: {description: The memory node that this describes; V(null) for a whole host., type: int, returned: success}
         tuning: {description: The measurement of threads that the role tuning left on the host., type: dict, returned: success}
         virtualization: {description: "V(none), V(vm) or V(container).", type: str, returned: success, sample: none}
+    localai_deployed:
+      description: What the role localai left as deployed, with C(instances) as in a plan; empty when nothing is.
+      type: dict
+      returned: success
 """
+
+import json
+from datetime import datetime, timezone
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils._capacity import read_capacity
+from ..module_utils._cgroup import Tree
 from ..module_utils._errors import FleetError
 from ..module_utils._glue import fail
 
@@ -95,13 +106,23 @@ def argument_spec() -> dict[str, dict[str, object]]:
     }
 
 
+def deployed(root: str, store: str) -> dict[str, Any]:
+    """The host's own part of the plan that is deployed; empty when there is none, or none that can be read."""
+    try:
+        found = json.loads(Tree(root).read(f"{store}/state/plan.json") or "{}")
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
 def main() -> None:
     module = AnsibleModule(argument_spec=argument_spec(), supports_check_mode=True)
     try:
-        capacity = read_capacity(module.params["root"], module.params["store"])
+        root, store = module.params["root"], module.params["store"]
+        capacity = {**read_capacity(root, store).as_dict(), "read_at": datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")}
     except FleetError as error:
         fail(module, error)
-    module.exit_json(changed=False, ansible_facts={"localai_capacity": capacity.as_dict()})
+    module.exit_json(changed=False, ansible_facts={"localai_capacity": capacity, "localai_deployed": deployed(root, store)})
 
 
 if __name__ == "__main__":

@@ -41,9 +41,10 @@ options:
   resolve:
     description:
       - V(missing) asks for nothing but what the lock lacks.
+      - V(never) asks for nothing. What the lock lacks is an error that names it.
       - V(verify) also asks the Hub and the registry whether the commits and tags of all other entries still are what the lock says.
     type: str
-    choices: [missing, verify]
+    choices: [missing, never, verify]
     default: missing
   registry:
     description:
@@ -180,7 +181,7 @@ def argument_spec() -> dict[str, Any]:
         "wanted": {"type": "list", "elements": "dict", "options": wanted_spec()},
         "images": {"type": "dict"},
         "prune": {"type": "bool", "default": True},
-        "resolve": {"type": "str", "choices": ["missing", "verify"], "default": "missing"},
+        "resolve": {"type": "str", "choices": ["missing", "never", "verify"], "default": "missing"},
         "registry": {"type": "str", "default": ""},
         "registry_username": {"type": "str"},
         "registry_password": {"type": "str", "no_log": True},
@@ -278,6 +279,8 @@ def run(module: AnsibleModule) -> dict[str, Any]:
     wanted, images = parse_wanted(params["wanted"] or []), parse_images(params["images"] or {})
     old = _lock.load(read(path), path)
     lacks = _lock.missing(old, wanted, images)
+    if params["resolve"] == "never":
+        _lock.refuse_missing(lacks, path)
     fresh, warnings = resolve(sources, wanted, images, lacks)
     names = None if params["wanted"] is None else [model.name for model in wanted]
     keys = None if params["images"] is None else list(images)

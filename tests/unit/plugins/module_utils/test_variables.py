@@ -17,7 +17,7 @@ def test_known_names_of_every_entry_point() -> None:
 
 
 @pytest.mark.parametrize(("names", "sentences"), [
-    (["localai_port", "docker_engine_daemon", "localai_capacity"], []),
+    (["localai_port", "docker_engine_daemon", "localai_capacity", "localai_deployed"], []),
     (["docker_users", "docker_daemon_options", "ansible_host", "port", "__localai_x"], []),
     (["localai_prot"], ["The variable localai_prot is unknown: did you mean localai_port?"]),
     (["docker_engine_deamon"], ["The variable docker_engine_deamon is unknown: did you mean docker_engine_daemon?"]),

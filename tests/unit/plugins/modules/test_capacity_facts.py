@@ -1,7 +1,10 @@
 """The fact of a host's capacity."""
 from __future__ import annotations
 
+from datetime import datetime, timezone
 from pathlib import Path
+
+import pytest
 
 
 def host(root: Path) -> dict[str, str]:
@@ -16,10 +19,27 @@ def test_quartet(run_module, tmp_path):
     results = [run_module("capacity_facts", args, check=check) for check in (True, False, True, False)]
     for result in results:
         assert result["changed"] is False
-        assert result["ansible_facts"].keys() == {"localai_capacity"}
+        assert result["ansible_facts"].keys() == {"localai_capacity", "localai_deployed"}
     facts = [result["ansible_facts"]["localai_capacity"] for result in results]
-    assert all({**fact, "store_free_bytes": 0} == {**facts[0], "store_free_bytes": 0} for fact in facts)
+    moving = {"store_free_bytes": 0, "read_at": ""}
+    assert all({**fact, **moving} == {**facts[0], **moving} for fact in facts)
     assert (facts[0]["logical_cpus_online"], facts[0]["memory_total_bytes"], facts[0]["schema"]) == (2, 4096, 1)
+
+
+def test_when_it_was_read_is_told(run_module, tmp_path):
+    before = datetime.now(timezone.utc).replace(microsecond=0)
+    told = run_module("capacity_facts", host(tmp_path))["ansible_facts"]["localai_capacity"]["read_at"]
+    assert before <= datetime.strptime(told, "%Y-%m-%dT%H:%M:%S%z") <= datetime.now(timezone.utc)
+
+
+@pytest.mark.parametrize(("content", "fact"), [
+    (None, {}), ("", {}), ("{", {}), ("[1]", {}), ('{"instances": [{"name": "localai"}]}', {"instances": [{"name": "localai"}]})])
+def test_what_is_deployed_is_a_fact(run_module, tmp_path, content, fact):
+    state = tmp_path / "opt" / "localai" / "state" / "plan.json"
+    state.parent.mkdir(parents=True)
+    if content is not None:
+        state.write_text(content)
+    assert run_module("capacity_facts", host(tmp_path))["ansible_facts"]["localai_deployed"] == fact
 
 
 def test_this_host(run_module):

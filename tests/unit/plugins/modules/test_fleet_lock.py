@@ -117,6 +117,19 @@ def test_formatting_by_hand_is_no_change(run_module, args):
     assert not run_module("fleet_lock", args)["changed"] and text_of(args) == text
 
 
+def test_never_asks_for_nothing_and_names_all_that_lacks(run_module, args, server, registry):
+    args["resolve"] = "never"
+    refused = run_module("fleet_lock", args)
+    assert refused["failed"] and "model tiny (not in the lock); image localai (not in the lock); image nginx" in refused["msg"]
+    assert not os.path.exists(args["path"])
+    run_module("fleet_lock", {**args, "resolve": "missing"})
+    server.log.clear()
+    registry.requests.clear()
+    assert not run_module("fleet_lock", args)["changed"] and not server.log and not registry.requests
+    args["wanted"][0]["quant"] = "Q8_0"
+    assert "quant was Q4_K_M" in run_module("fleet_lock", args)["msg"] and not server.log
+
+
 def test_verify_says_which_tag_and_which_file_moved(run_module, args, server, registry, tmp_path):
     hub_repository.about(tmp_path / "hub", commit="a" * 40, license="mit")
     before = run_module("fleet_lock", args)["lock"]

@@ -1,0 +1,102 @@
+"""Questions to a plan."""
+from __future__ import annotations
+
+import re
+from datetime import datetime, timezone
+from typing import Any
+
+import pytest
+from ansible_collections.localai.fleet.plugins.module_utils import _what_if
+from ansible_collections.localai.fleet.plugins.module_utils._capacity import Capacity
+from ansible_collections.localai.fleet.plugins.module_utils._errors import FleetError
+
+NOW = datetime(2026, 11, 25, 12, 0, tzinfo=timezone.utc)
+AI1 = {"schema": 1, "arch": "x86_64", "isa": ["avx2"], "read_at": "2026-11-22T11:00:00Z"}
+AI2 = {**AI1, "isa": ["avx2"], "read_at": "2026-11-25T11:59:30Z"}
+WANTED = [{"name": "m", "source": "hf://a/b"}, {"name": "n", "source": "hf://a/c", "slots": 2}]
+
+
+def imagined(files: Any = None, capacities: Any = None, cached: Any = (), **variables: Any) -> _what_if.Imagined:
+    return _what_if.imagine(_what_if.questions(variables), {"ai1": AI1, "ai2": AI2} if capacities is None else capacities, WANTED, files or {}, cached, NOW)
+
+
+def test_without_a_question_nothing_changes() -> None:
+    made = imagined(explain="m", offline="true", inventory="x")
+    assert made.as_dict() == {"capacities": {"ai1": AI1, "ai2": AI2}, "wanted": WANTED, "notes": []}
+
+
+@pytest.mark.parametrize("variables, wanted, note", [
+    ({"context": "8192"}, [{**WANTED[0], "context": 8192}, {**WANTED[1], "context": 8192}], "every model with context 8192"),
+    ({"model": "n", "slots": 4, "kv_type": "q8_0"}, [WANTED[0], {**WANTED[1], "slots": 4, "kv_type": "q8_0"}], "n with slots 4, kv_type q8_0"),
+    ({"model": "o", "source": "hf://a/o", "quant": "Q8_0"}, [*WANTED, {"name": "o", "source": "hf://a/o", "quant": "Q8_0"}],
+     "o too, with source hf://a/o, quant Q8_0"),
+    ({"model": "m", "source": "hf://a/o"}, [{**WANTED[0], "source": "hf://a/o"}, WANTED[1]], "m with source hf://a/o")])
+def test_other_models_and_options(variables: dict[str, Any], wanted: list[Any], note: str) -> None:
+    made = imagined(**variables)
+    assert made.wanted == wanted and made.notes == (f"What if: {note}.", _what_if.UNCHANGED)
+
+
+@pytest.mark.parametrize("variables, names, note", [
+    ({"add_hosts": "2xai1"}, ["ai1", "ai2", "new1", "new2"], "2 more servers like ai1 (new1, new2)"),
+    ({"add_hosts": "ai1"}, ["ai1", "ai2", "new1"], "1 more server like ai1 (new1)"),
+    ({"add_hosts": "ai1,ai2"}, ["ai1", "ai2", "new1", "new2"], "1 more server like ai1 (new1); 1 more server like ai2 (new2)"),
+    ({"add_hosts": "3x16c64g", "remove_hosts": "ai1, ai2"}, ["new1", "new2", "new3"],
+     "3 more servers with 16 cores and 64 GiB, instruction sets as the others have (avx2) (new1, new2, new3); without ai1, ai2"),
+    ({"add_hosts": ["./big.yml"]}, ["ai1", "ai2", "big1"], "servers of ./big.yml (big1)"),
+    ({"add_hosts": "2xone.json"}, ["ai1", "ai2", "new1", "new2"], "2 more servers of one.json (new1, new2)"),
+    ({"remove_hosts": ["ai2"]}, ["ai1"], "without ai2")])
+def test_more_and_fewer_servers(variables: dict[str, Any], names: list[str], note: str) -> None:
+    made = imagined({"./big.yml": {"big1": AI2}, "one.json": AI1}, **variables)
+    assert list(made.capacities) == names and made.notes[0] == f"What if: {note}." and made.wanted == WANTED
+
+
+def test_a_server_of_two_numbers_is_a_capacity() -> None:
+    new = Capacity.from_dict(imagined(add_hosts="16c64g").capacities["new1"])
+    assert (new.usable_cores, new.memory_total_bytes, new.isa, new.arch) == (16, 64 << 30, ("avx2",), "x86_64")
+
+
+def test_unlike_servers_tell_no_instruction_sets() -> None:
+    made = imagined(add_hosts="4c8g", capacities={"ai1": AI1, "ai2": {**AI1, "isa": ["avx512"]}})
+    assert made.capacities["new1"]["isa"] == [] and "unknown, so memory is planned for the worst" in made.notes[0]
+
+
+def test_a_server_that_is_named_new_already_keeps_its_name() -> None:
+    assert list(imagined(add_hosts="2xnew1", capacities={"new1": AI1}).capacities) == ["new1", "new2", "new3"]
+
+
+def test_topology_is_a_what_if_and_explaining_is_none() -> None:
+    assert _what_if.questions({"topology": "replicated"}).what_if and not _what_if.questions({"explain": "m", "offline": True}).what_if
+    assert imagined(topology="replicated").notes[0] == "What if: topology replicated."
+
+
+def test_what_is_cached_is_told_with_its_age() -> None:
+    made = imagined(cached=["ai2", "ai1"])
+    assert made.notes == ("Not asked now, known from the fact cache: ai1, read 3 days ago.",
+                          "Not asked now, known from the fact cache: ai2, read less than a minute ago.")
+    assert imagined(cached=["ai1"], remove_hosts="ai1").notes[-1] == _what_if.UNCHANGED
+
+
+@pytest.mark.parametrize("read_at, words", [
+    ("2026-11-25T11:00:00Z", "1 hour ago"), ("2026-11-25T11:58:00Z", "2 minutes ago"), (None, "at an unknown time"), ("soon", "at an unknown time"),
+    ("2026-11-25T13:00:00Z", "less than a minute ago")])
+def test_age(read_at: Any, words: str) -> None:
+    assert _what_if.age(read_at, NOW) == words
+
+
+@pytest.mark.parametrize("variables, sentence", [
+    ({"context": "many"}, "needs a whole number .context.: got many"), ({"offline": "perhaps"}, "true or false .offline.: got perhaps"),
+    ({"source": "hf://a/b"}, "none is named .source.. Name it: -e model=NAME"), ({"model": "m"}, "nothing is asked about it .model.: got m"),
+    ({"model": "mm", "context": 1}, "no source is given for it .model.: got mm. The nearest wanted one is m."),
+    ({"remove_hosts": "ai9"}, "not there .remove_hosts.: got ai9. The servers are ai1, ai2"),
+    ({"add_hosts": "2xai9"}, "no known kind .add_hosts.: got ai9.*COUNTx16c64g"), ({"add_hosts": "x.yml"}, "holds no capacities .add_hosts x.yml"),
+    ({"add_hosts": "twice.yml"}, "can be added once .add_hosts twice.yml.: got ai1"), ({"add_hosts": "2xmany.yml"}, "can be added once")])
+def test_what_cannot_be_meant_is_a_sentence(variables: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(FleetError) as caught:
+        imagined({"twice.yml": {"ai1": AI1}, "many.yml": {"a": AI1}}, **variables)
+    assert re.search(sentence, str(caught.value)), str(caught.value)
+
+
+def test_slips_and_names() -> None:
+    assert _what_if.slips(["contxt", "explian", "ansible_port", "context", "my_hosts"]) == [
+        "The variable contxt asks nothing: did you mean context?", "The variable explian asks nothing: did you mean explain?"]
+    assert _what_if.names_asked({"slots": 1, "x": 2, "explain": ""}) == ["explain", "slots"]
