@@ -8,20 +8,29 @@ import json
 from datetime import datetime, timezone
 from typing import Any, Callable, Mapping, Sequence
 
+from ansible_collections.localai.fleet.plugins.module_utils._errors import FleetError
 from ansible_collections.localai.fleet.plugins.module_utils._plan_diff import deployed
-from ansible_collections.localai.fleet.plugins.module_utils._what_if import imagine, questions
+from ansible_collections.localai.fleet.plugins.module_utils._what_if import Imagined, imagine, questions
 from ansible_collections.localai.fleet.plugins.plugin_utils._filters import told
 
 
-def imagined(asked: Mapping[str, Any], capacities: Mapping[str, Any], wanted: Sequence[Any], cached: Sequence[str] = ()) -> dict[str, Any]:
-    """What to plan for the questions of a run."""
-    plain = json.loads(json.dumps([asked, capacities, wanted]))
-    made = imagine(questions(plain[0]["variables"]), plain[1], plain[2], plain[0]["files"], cached, datetime.now(timezone.utc)).as_dict()
-    return {**made, "notes": plain[0]["slips"] + made["notes"]}
+def imagined(asked: Mapping[str, Any], known: Mapping[str, Any], wanted: Sequence[Any], cached: Sequence[str] = (),
+             current: bool = False) -> dict[str, Any]:
+    """What to plan for the questions of a run, or the sentence that refuses them."""
+    plain = json.loads(json.dumps([asked, known, wanted]))
+    nothing = Imagined({}, [], ()).as_dict()
+    if plain[0]["refused"]:
+        return {**nothing, "refused": plain[0]["refused"]}
+    try:
+        now, asked_now = datetime.now(timezone.utc), questions(plain[0]["variables"])
+        made = imagine(asked_now, plain[1], plain[2], plain[0]["files"], list(cached), now, current).as_dict()
+    except FleetError as error:
+        return {**nothing, "refused": str(error)}
+    return {**made, "notes": plain[0]["slips"] + made["notes"], "refused": ""}
 
 
 class FilterModule:
     """Names by which the role common calls them."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
-        return {"deployed_plan": told(deployed), "imagined": told(imagined)}
+        return {"deployed_plan": told(deployed), "imagined": imagined}

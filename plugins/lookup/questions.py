@@ -29,8 +29,8 @@ RETURN = r"""
 _raw:
   description:
     - One dictionary with C(names), the questions asked, C(explain), C(offline), C(topology), C(what_if), whether something else than
-      what is wanted and there is planned, C(slips), a sentence for each variable that is almost a question, and C(variables) and C(files)
-      for the filter P(localai.fleet.imagined#filter).
+      what is wanted and there is planned, C(slips), a sentence for each variable that is almost a question, C(refused), empty or a
+      sentence that says why a question cannot be meant, and C(variables) and C(files) for the filter P(localai.fleet.imagined#filter).
   type: list
   elements: dict
 """
@@ -39,12 +39,11 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from ansible.errors import AnsibleLookupError
 from ansible.plugins.lookup import LookupBase
 from ansible.utils.vars import load_extra_vars
 
 from ansible_collections.localai.fleet.plugins.module_utils._errors import FleetError
-from ansible_collections.localai.fleet.plugins.module_utils._what_if import QUESTIONS, is_file, names_asked, questions, slips
+from ansible_collections.localai.fleet.plugins.module_utils._what_if import QUESTIONS, Asked, is_file, names_asked, questions, slips
 
 
 def content(path: str) -> Any:
@@ -60,12 +59,12 @@ class LookupModule(LookupBase):
 
     def run(self, terms: Any, variables: Any = None, **kwargs: Any) -> list[dict[str, Any]]:
         given = load_extra_vars(self._loader)
+        asked, files, refused = Asked(), {}, ""
         try:
             asked = questions(given)
             files = {kind: content(kind) for _count, kind in asked.add_hosts if is_file(kind)}
         except FleetError as error:
-            raise AnsibleLookupError(str(error)) from error
+            refused = str(error)
         return [{
             "names": names_asked(given), "explain": asked.explain, "offline": asked.offline, "topology": asked.topology, "what_if": asked.what_if,
-            "variables": {name: given[name] for name in QUESTIONS if name in given}, "files": files,
-            "slips": slips(given)}]
+            "variables": {name: given[name] for name in QUESTIONS if name in given}, "files": files, "slips": slips(given), "refused": refused}]

@@ -87,19 +87,29 @@ def slips(variables: Iterable[str]) -> list[str]:
     return [f"The variable {name} asks nothing: did you mean {found[0]}?" for name, found in near.items() if found]
 
 
-def imagine(asked: Asked, capacities: Mapping[str, Any], wanted: Sequence[Mapping[str, Any]], files: Mapping[str, Any],
-            cached: Iterable[str], now: datetime) -> Imagined:
+def imagine(asked: Asked, known: Mapping[str, Any], wanted: Sequence[Mapping[str, Any]], files: Mapping[str, Any],
+            cached: Sequence[str], now: datetime, current: bool = False) -> Imagined:
     """What to plan for these questions.
 
-    `capacities` are of the servers, as `capacity_facts` returns them; `files` holds what each file that `add_hosts`
-    names contains; `cached` are servers whose capacity was not read in this run. FleetError for what is not there.
+    `known` is the capacity of each server, as `capacity_facts` returns it, None where it is not known; `files` holds what each
+    file that `add_hosts` names contains; `cached` are servers that were not read in this run, which do not count when `current`.
+    FleetError for what is not there.
     """
-    hosts, added = _hosts(asked, capacities, files)
+    absent = [name for name in asked.remove_hosts if name not in known]
+    if absent:
+        raise FleetError("A server to leave out is not there", "remove_hosts", some(absent), f"The servers are {some(sorted(known))}.")
+    unread = [name for name, capacity in known.items() if name not in asked.remove_hosts and (not capacity or current and name in cached)]
+    if unread:
+        raise FleetError("The plan needs the capacity of every server", "localai_server", f"nothing from {some(unread)}",
+                         "Run without a limit, or take what cannot be reached out of the group localai_server. The playbook plan also takes "
+                         "what a fact cache keeps.")
+    hosts, added = _hosts(asked, {name: capacity for name, capacity in known.items() if capacity}, files)
     models, changed = _models(asked, wanted)
     told = [*changed, *added, *([f"without {some(asked.remove_hosts)}"] if asked.remove_hosts else []),
             *([f"topology {asked.topology}"] if asked.topology else [])]
     notes = [f"What if: {'; '.join(told)}.", UNCHANGED] if told else []
-    return Imagined(hosts, models, tuple(notes + _ages([name for name in cached if name in hosts], hosts, now)))
+    notes += _ages([name for name in cached if name in hosts], hosts, now)
+    return Imagined(hosts, models, tuple(notes))
 
 
 # --- the words of the questions
@@ -139,9 +149,6 @@ def is_file(kind: str) -> bool:
 
 
 def _hosts(asked: Asked, capacities: Mapping[str, Any], files: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
-    absent = [name for name in asked.remove_hosts if name not in capacities]
-    if absent:
-        raise FleetError("A server to leave out is not there", "remove_hosts", some(absent), f"The servers are {some(sorted(capacities))}.")
     hosts = {name: capacity for name, capacity in capacities.items() if name not in asked.remove_hosts}
     told = []
     for count, kind in asked.add_hosts:

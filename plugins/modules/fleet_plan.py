@@ -118,7 +118,7 @@ changes:
   elements: str
   sample: ["deployed: qwen3-8b on ai1, ai2: context 4096 → 8192"]
 text:
-  description: O(notes) and the table as lines, followed by refusals, warnings, advice and the first of RV(changes).
+  description: O(notes) and the table as lines, followed by refusals, warnings, advice and the first of RV(changes), in diff mode all.
   returned: success
   type: list
   elements: str
@@ -232,7 +232,7 @@ def main() -> None:
     except FleetError as error:
         fail(module, error)
     module.exit_json(changed=bool(stale), plan=data, table=_plan_text.rows(data), changes=_plan_diff.lines(changes),
-                     text=params["notes"] + _plan_text.table(data) + _plan_diff.lines(changes, _plan_diff.SHOWN), diff=shown)
+                     text=params["notes"] + _plan_text.table(data) + _plan_diff.lines(changes, None if module._diff else _plan_diff.SHOWN), diff=shown)
 
 
 def _locked(lock: _lock.Lock, name: str) -> _lock.LockedModel:

@@ -69,6 +69,18 @@ def test_topology_is_a_what_if_and_explaining_is_none() -> None:
     assert imagined(topology="replicated").notes[0] == "What if: topology replicated."
 
 
+def test_a_server_of_unknown_capacity_is_named_unless_it_is_left_out() -> None:
+    with pytest.raises(FleetError, match="needs the capacity of every server") as caught:
+        imagined(capacities={"ai1": AI1, "ai2": {}})
+    assert "got nothing from ai2. Run without a limit" in str(caught.value)
+    assert list(imagined(capacities={"ai1": AI1, "ai2": {}}, remove_hosts="ai2").capacities) == ["ai1"]
+
+
+def test_what_deploys_takes_nothing_from_a_cache() -> None:
+    with pytest.raises(FleetError, match="needs the capacity of every server"):
+        _what_if.imagine(_what_if.Asked(), {"ai1": AI1, "ai2": AI2}, WANTED, {}, ["ai1"], NOW, current=True)
+
+
 def test_what_is_cached_is_told_with_its_age() -> None:
     made = imagined(cached=["ai2", "ai1"])
     assert made.notes == ("Not asked now, known from the fact cache: ai1, read 3 days ago.",

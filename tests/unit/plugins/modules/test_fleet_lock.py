@@ -125,9 +125,9 @@ def test_never_asks_for_nothing_and_names_all_that_lacks(run_module, args, serve
     run_module("fleet_lock", {**args, "resolve": "missing"})
     server.log.clear()
     registry.requests.clear()
-    assert not run_module("fleet_lock", args)["changed"] and not server.log and not registry.requests
+    assert not run_module("fleet_lock", args)["changed"] and server.log.as_list() == [] and registry.requests == []
     args["wanted"][0]["quant"] = "Q8_0"
-    assert "quant was Q4_K_M" in run_module("fleet_lock", args)["msg"] and not server.log
+    assert "quant was Q4_K_M" in run_module("fleet_lock", args)["msg"] and server.log.as_list() == []
 
 
 def test_verify_says_which_tag_and_which_file_moved(run_module, args, server, registry, tmp_path):

@@ -1,0 +1,39 @@
+"""What a plan is made from."""
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import yaml
+from ansible_collections.localai.fleet.plugins.filter.plans import FilterModule
+
+FILTERS = FilterModule().filters()
+CAPACITY = {"schema": 1, "isa": [], "arch": None, "read_at": "2020-01-01T00:00:00Z"}
+
+
+def imagined(variables: dict[str, Any], *more: Any, **asked: Any) -> dict[str, Any]:
+    given = {"variables": variables, "files": {}, "slips": ["a slip"], "refused": "", **asked}
+    return FILTERS["imagined"](given, {"ai1": CAPACITY}, [{"name": "m", "source": "hf://a/b"}], *more)
+
+
+def test_every_filter_has_a_page(request) -> None:
+    folder = request.config.rootpath / "plugins" / "filter"
+    assert all(yaml.safe_load((folder / f"{name}.yml").read_text())["DOCUMENTATION"]["name"] == name for name in FILTERS)
+
+
+def test_imagined() -> None:
+    made = imagined({"slots": "4"}, ["ai1"])
+    assert made["wanted"] == [{"name": "m", "source": "hf://a/b", "slots": 4}] and list(made["capacities"]) == ["ai1"] and made["refused"] == ""
+    assert made["notes"][:2] == ["a slip", "What if: every model with slots 4."] and "days ago" in made["notes"][-1]
+
+
+@pytest.mark.parametrize("variables, more, asked, sentence", [
+    ({"remove_hosts": "ai9"}, ([],), {}, "not there"), ({}, (["ai1"], True), {}, "needs the capacity of every server"),
+    ({}, (), {"refused": "Said before."}, "Said before.")])
+def test_a_refusal_is_a_sentence_and_no_plan(variables: Any, more: Any, asked: Any, sentence: str) -> None:
+    made = imagined(variables, *more, **asked)
+    assert sentence in made["refused"] and (made["capacities"], made["wanted"], made["notes"]) == ({}, [], [])
+
+
+def test_deployed_plan() -> None:
+    assert FILTERS["deployed_plan"]({"ai1": {}}) == {"hosts": {"ai1": {"instances": [], "workers": []}}, "placement": {}}
