@@ -48,7 +48,7 @@ def test_files_of_capacities_are_read(ask, tmp_path: Path, text: str) -> None:
     ("context=many", "needs a whole number (context): got many"), ("add_hosts=/absent/more.yml", "cannot be read (add_hosts /absent/more.yml)")])
 def test_what_cannot_be_meant_is_a_sentence(ask, given: str, sentence: str) -> None:
     answer = ask(given)
-    assert sentence in answer["refused"] and answer["names"] and not answer["what_if"]
+    assert sentence in answer["refused"] and answer["names"]
 
 
 def test_a_file_that_is_no_yaml_is_a_sentence(ask, tmp_path: Path) -> None:
