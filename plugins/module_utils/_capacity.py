@@ -9,7 +9,6 @@ Sources: proc(5), sysfs (Documentation/ABI/testing/sysfs-devices-system-cpu), cg
 """
 from __future__ import annotations
 
-import json
 import math
 import os
 import re
@@ -17,18 +16,20 @@ from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from typing import Any, Iterable, Mapping, Optional
 
 from ._cgroup import (
+    MAX_CPU,
+    MAX_LIST_BYTES,
     GroupMemory,
     MemoryLevel,
     Tree,
-    container_group,
     cpu_list,
     cpu_mask,
     cpuset,
-    group_memory,
     memory_levels,
     quota_cores,
     to_int,
 )
+from ._channels import read_channels
+from ._deployed import other_load, own_groups, own_memory, read_json
 from ._errors import FleetError
 
 SCHEMA = 1
@@ -81,7 +82,9 @@ class Capacity:
     `smt` and `sockets` describe the host, all other CPU fields what this process may use. `cores` holds the
     `physical_cores_allowed` one by one. `memory_available_bytes` already holds `memory_used_by_deployment_bytes`:
     a new plan may use it again. `numa_hugepages_bytes` is in the order of `numa_nodes`. `numa_node` is set by
-    `node_capacity` alone. `tuning` is what state/tuning.json of the store holds, unchecked: `_tuning.usable` judges it.
+    `node_capacity` alone. `memory_channels` are of 64 bits; the bandwidth is what they move at most. `other_load_cores` is what
+    other programs keep busy now, for a warning and never for a plan. `tuning` is what
+    state/tuning.json of the store holds, unchecked (False when damaged): `_tuning.usable` judges it.
     """
 
     arch: Optional[str]
@@ -108,6 +111,8 @@ class Capacity:
     cores: tuple[Core, ...] = ()
     numa_hugepages_bytes: tuple[int, ...] = ()
     numa_node: Optional[int] = None
+    memory_bandwidth_bytes_per_second: Optional[int] = None
+    other_load_cores: Optional[float] = None
     tuning: Any = field(default=None, hash=False)  # a dictionary has no hash
     schema: int = SCHEMA
 
@@ -131,7 +136,7 @@ class Capacity:
         if missing:
             raise FleetError("This capacity lacks fields", "capacity", ", ".join(missing), "Read the host again.")
         known = {item.name: data[item.name] for item in fields(cls) if item.name in data}
-        known = {name: tuple(value) if isinstance(value, list) else value for name, value in known.items()}
+        known = {name: tuple(value) if isinstance(value, list) and name != "tuning" else value for name, value in known.items()}
         nodes = [NumaNode(node["id"], tuple(node["cpus"]), node["memory_bytes"]) for node in known["numa_nodes"]]
         cores = [Core(tuple(core["cpus"]), core["performance"]) for core in known.get("cores", ())]
         return cls(**{**known, "numa_nodes": tuple(nodes), "cores": tuple(cores)})
@@ -165,7 +170,7 @@ class _CpuInfo:
     def by_cpu(self) -> dict[int, dict[str, str]]:
         """Logical CPU → its block."""
         numbered = [(to_int(block.get("processor")), block) for block in self.blocks]
-        return {number: block for number, block in numbered if number is not None}
+        return {number: block for number, block in numbered if number is not None and 0 <= number <= MAX_CPU}
 
 
 def read_capacity(root: str = "/", store: str = "/opt/localai") -> Capacity:
@@ -174,18 +179,22 @@ def read_capacity(root: str = "/", store: str = "/opt/localai") -> Capacity:
     Reads files only, below `root` only, and never raises on a missing or malformed one.
     """
     tree = Tree(root)
-    info = _cpuinfo(tree)
+    info, groups = _cpuinfo(tree), own_groups(tree, store)
+    cpus = _cpu_fields(tree, info)
+    channels = read_channels(tree, cpus["sockets"])
     return Capacity(
         arch=_arch(tree, info),
         isa=tuple(name for name, words in ISA.items() if info.flags() & set(words)),
         cpu_model=_cpu_model(info),
-        **_cpu_fields(tree, info),
+        **cpus,
         **_numa_fields(tree),
-        **_memory_fields(tree, store),
-        memory_channels=_memory_channels(tree),
+        **_memory_fields(tree, groups),
+        memory_channels=channels.count,
+        memory_bandwidth_bytes_per_second=channels.bytes_per_second,
         store_free_bytes=_store_free(tree, store),
         virtualization=_virtualization(tree, info),
-        tuning=_tuning(tree, store),
+        other_load_cores=_other_load(tree, groups, cpus),
+        tuning=read_json(tree, f"{store}/state/tuning.json"),
     )
 
 
@@ -257,10 +266,13 @@ def _node_memory(capacity: Capacity, node: NumaNode) -> dict[str, Any]:
 
 
 def _cpuinfo(tree: Tree) -> _CpuInfo:
-    blocks = []
-    for text in re.split(r"\n[ \t]*\n", tree.read("/proc/cpuinfo") or ""):
-        pairs = [line.partition(":") for line in text.splitlines() if ":" in line]
-        blocks.append({name.strip().lower(): value.strip() for name, _colon, value in pairs})
+    blocks: list[dict[str, str]] = [{}]
+    for line in (tree.read("/proc/cpuinfo", MAX_LIST_BYTES) or "").split("\n"):
+        name, colon, value = line.partition(":")
+        if colon:
+            blocks[-1][name.strip().lower()] = value.strip()
+        elif blocks[-1] and not line.strip():
+            blocks.append({})
     return _CpuInfo(tuple(block for block in blocks if block))
 
 
@@ -272,7 +284,7 @@ def _arch(tree: Tree, info: _CpuInfo) -> Optional[str]:
         return os.uname().machine
     flags = info.flags()
     if info.first("flags"):
-        return "x86_64" if flags & {"lm", "sse4_2", "avx"} else None
+        return "x86_64" if any(re.match(r"lm$|sse4|avx", flag) for flag in flags) else None
     if info.first("cpu implementer"):
         wide = "asimd" in flags or (info.first("cpu architecture") == "8" and not flags)
         return "aarch64" if wide else "armv7l"
@@ -363,9 +375,9 @@ def _cpus(tree: Tree, numbers: Iterable[int], info: _CpuInfo) -> dict[int, _Cpu]
 def _fast(tree: Tree, host: Mapping[int, _Cpu]) -> Optional[frozenset[int]]:
     """The performance CPUs of a host with unequal cores; None when all are alike."""
     for base in ("/sys/devices", "/sys/bus/event_source/devices"):
-        hybrid = cpu_list(tree.read(f"{base}/cpu_core/cpus"))
-        if hybrid:
-            return hybrid
+        quick, slow = (cpu_list(tree.read(f"{base}/{kind}/cpus")) for kind in ("cpu_core", "cpu_atom"))
+        if quick or slow:
+            return quick or frozenset(host) - (slow or frozenset())
     speeds = {cpu: entry.speed for cpu, entry in host.items() if entry.speed}
     if not speeds:
         return None
@@ -379,7 +391,7 @@ def _cpu_fields(tree: Tree, info: _CpuInfo) -> dict[str, Any]:
     host = _cpus(tree, online | allowed, info)
     fast = _fast(tree, host)
     quick = {host[cpu].siblings for cpu in allowed if fast is None or cpu in fast}
-    sets = sorted({host[cpu].siblings for cpu in allowed}, key=lambda core: min(core & allowed))
+    sets = sorted({host[cpu].siblings for cpu in allowed}, key=lambda core: sorted(core & allowed))
     cores = tuple(Core(tuple(sorted(core & allowed)), core in quick or not quick) for core in sets)
     performance = sum(core.performance for core in cores)
     quota = quota_cores(tree)
@@ -395,6 +407,11 @@ def _cpu_fields(tree: Tree, info: _CpuInfo) -> dict[str, Any]:
         "quota_cores": quota,
         "cores": cores,
     }
+
+
+def _other_load(tree: Tree, groups: list[str], cpus: Mapping[str, Any]) -> Optional[float]:
+    """Unknown where only a part of the CPUs may be used: the load average tells of all together."""
+    return other_load(tree, groups) if len(cpus["allowed_cpus"]) == cpus["logical_cpus_online"] else None
 
 
 def usable_cores(performance: int, quota: Optional[float]) -> int:
@@ -419,7 +436,7 @@ def _numa_nodes(tree: Tree) -> tuple[NumaNode, ...]:
             continue
         base = f"{SYSTEM_NODE}/node{number}"
         cpus = cpu_list(tree.read(f"{base}/cpulist")) or cpu_mask(tree.read(f"{base}/cpumap")) or frozenset()
-        match = re.search(r"MemTotal:\s*(\d+) kB", tree.read(f"{base}/meminfo") or "")
+        match = re.search(r"MemTotal:\s*([0-9]{1,15}) kB", tree.read(f"{base}/meminfo") or "")
         nodes.append(NumaNode(number, tuple(sorted(cpus)), int(match.group(1)) * 1024 if match else None))
     return tuple(nodes)
 
@@ -431,7 +448,7 @@ def _meminfo(tree: Tree) -> dict[str, int]:
     """Name → bytes (names without a unit: the number)."""
     found = {}
     for line in (tree.read("/proc/meminfo") or "").splitlines():
-        match = re.fullmatch(r"([^:]+):\s*(\d+)( kB)?\s*", line)
+        match = re.fullmatch(r"([^:]{1,64}):\s*([0-9]{1,15})( kB)?\s*", line)
         if match:
             found[match.group(1)] = int(match.group(2)) * (1024 if match.group(3) else 1)
     return found
@@ -453,19 +470,6 @@ def _hugepages(tree: Tree, info: Mapping[str, int]) -> int:
     return max(_huge_pages_in(tree, "/sys/kernel/mm/hugepages"), default, info.get("Hugetlb", 0))
 
 
-def _deployment(tree: Tree, store: str) -> list[GroupMemory]:
-    """The memory groups of our containers, by the list that the localai role leaves in the store."""
-    try:
-        listed = json.loads(tree.read(f"{store}/state/instances.json") or "{}")["instances"]
-        ids = [str(entry["container_id"]) for entry in listed]
-    except (ValueError, KeyError, TypeError, RecursionError):
-        return []
-    safe = [name for name in ids if re.fullmatch(r"[0-9a-f]{12,64}", name)]
-    groups = [container_group(tree, name) for name in dict.fromkeys(safe)]
-    found = [group_memory(tree, path) for path in groups if path is not None]
-    return [memory for memory in found if memory is not None]
-
-
 def _left(level: MemoryLevel, ours: Iterable[GroupMemory]) -> int:
     """What a limited level leaves when our own containers below it are gone."""
     inside = [group for group in ours if group.path.startswith(level.path.rstrip("/") + "/")]
@@ -473,8 +477,8 @@ def _left(level: MemoryLevel, ours: Iterable[GroupMemory]) -> int:
     return max(0, level.limit - max(0, level.used - back))
 
 
-def _memory_fields(tree: Tree, store: str) -> dict[str, Any]:
-    info, levels, ours = _meminfo(tree), memory_levels(tree), _deployment(tree, store)
+def _memory_fields(tree: Tree, groups: list[str]) -> dict[str, Any]:
+    info, levels, ours = _meminfo(tree), memory_levels(tree), own_memory(tree, groups)
     own = sum(group.anonymous for group in ours)
     bounds = [_left(level, ours) for level in levels]
     if "MemAvailable" in info:
@@ -490,18 +494,6 @@ def _memory_fields(tree: Tree, store: str) -> dict[str, Any]:
     }
 
 
-def _memory_channels(tree: Tree) -> Optional[int]:
-    """Channels with a module in them, where the kernel's EDAC driver lists them; else unknown."""
-    base, channels = "/sys/devices/system/edac/mc", set()
-    for controller in tree.names(base):
-        for name in tree.names(f"{base}/{controller}") if re.fullmatch(r"mc\d+", controller) else []:
-            place = f"{base}/{controller}/{name}"
-            match = re.search(r"channel (\d+)", tree.read(f"{place}/dimm_location") or "")
-            if match and (tree.read_int(f"{place}/size") or 0) > 0:
-                channels.add((controller, match.group(1)))
-    return len(channels) or None
-
-
 def _store_free(tree: Tree, store: str) -> Optional[int]:
     """Free bytes for the store: of the nearest directory above it that exists."""
     place = "/" + store.strip("/")
@@ -512,15 +504,6 @@ def _store_free(tree: Tree, store: str) -> Optional[int]:
     except OSError:
         return None
     return room.f_bavail * room.f_frsize
-
-
-def _tuning(tree: Tree, store: str) -> Any:
-    """The measurement of threads that the role tuning left; a damaged one is told as False, since None is none."""
-    text = tree.read(f"{store}/state/tuning.json")
-    try:
-        return None if text is None else json.loads(text)
-    except (ValueError, RecursionError):
-        return False
 
 
 # --- what kind of host

@@ -11,11 +11,15 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 from dataclasses import dataclass
-from typing import Iterable, Optional
+from functools import lru_cache
+from typing import Iterable, Mapping, Optional
 
-MAX_FILE_BYTES = 8 * 1024 * 1024
+MAX_FILE_BYTES = 64 * 1024  # the longest that is no list of CPUs, mounts or processes has 10 kB
+MAX_LIST_BYTES = 8 * 1024 * 1024
 MAX_LINKS = 40  # as the kernel's own limit (ELOOP)
+MAX_PATH = 4096  # as the kernel's own limit (ENAMETOOLONG)
 MAX_CPU = 65536
 UNLIMITED_BYTES = 1 << 62  # version 1 prints 2^63 less a page for "no limit"
 SEARCH_DIRECTORIES = 500
@@ -28,49 +32,55 @@ class Tree:
 
     def __init__(self, root: str = "/") -> None:
         self.root = os.path.realpath(root).rstrip("/")
-        self._resolved: dict[str, Optional[str]] = {"/": "/"}
+        self._links: dict[str, Optional[str]] = {}
 
-    def resolve(self, path: str, depth: int = 0) -> Optional[str]:
-        """`path` with every link followed inside the root, or None after too many links."""
-        path = "/" + path.strip("/")
-        if path not in self._resolved:
-            self._resolved[path] = self._step(path, depth)
-        return self._resolved[path]
+    def resolve(self, path: str) -> Optional[str]:
+        """`path` with every link followed inside the root, or None after too many links or parts."""
+        todo, place, links = _steps(path), "", 0
+        while todo:
+            name = todo.pop()
+            step = f"{place}/{name}" if name != ".." else place.rpartition("/")[0]
+            target = self._link(step) if name != ".." else None
+            if target is None:
+                place = step
+                continue
+            links += 1
+            place = "" if target.startswith("/") else place
+            todo += _steps(target)
+            if links > MAX_LINKS or len(todo) > MAX_PATH:
+                return None
+        return place or "/"
 
-    def _step(self, path: str, depth: int) -> Optional[str]:
-        head, name = os.path.split(path)
-        parent = self.resolve(head, depth)
-        if parent is None or depth > MAX_LINKS:
-            return None
-        if name in ("", "."):
-            return parent
-        if name == "..":
-            return os.path.dirname(parent)
-        try:
-            target = os.readlink(f"{self.root}{parent}/{name}")
-        except (OSError, ValueError):  # no link, or not there: the path is what it says
-            return f"{parent.rstrip('/')}/{name}"
-        return self.resolve(target if target.startswith("/") else f"{parent}/{target}", depth + 1)
+    def _link(self, step: str) -> Optional[str]:
+        """What the link at `step` points to; None when it is no link, or not there."""
+        if step not in self._links:
+            try:
+                self._links[step] = os.readlink(self.root + step)
+            except (OSError, ValueError):
+                self._links[step] = None
+        return self._links[step]
 
     def outside(self, path: str) -> Optional[str]:
         """The path that the operating system understands, or None."""
         inside = self.resolve(path)
         return None if inside is None else self.root + inside
 
-    def read(self, path: str) -> Optional[str]:
-        """The text of a file, or None when it cannot be read. Never blocks on a pipe."""
+    def read_bytes(self, path: str, limit: int = MAX_FILE_BYTES) -> Optional[bytes]:
+        """The first `limit` bytes of a regular file, or None when it cannot be read. Never waits for a pipe."""
         real = self.outside(path)
-        if real is None:
-            return None
         try:
-            descriptor = os.open(real, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+            if real is None or not stat.S_ISREG(os.lstat(real).st_mode):
+                return None
+            descriptor = os.open(real, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW)
+            with os.fdopen(descriptor, "rb") as stream:
+                return stream.read(limit)
         except (OSError, ValueError):
             return None
-        try:
-            with os.fdopen(descriptor, "rb") as stream:
-                return (stream.read(MAX_FILE_BYTES) or b"").decode("utf-8", "replace")
-        except OSError:
-            return None
+
+    def read(self, path: str, limit: int = MAX_FILE_BYTES) -> Optional[str]:
+        """The same as text."""
+        data = self.read_bytes(path, limit)
+        return None if data is None else data.decode("utf-8", "replace")
 
     def read_int(self, path: str) -> Optional[int]:
         """The one whole number that a file holds, or None."""
@@ -104,19 +114,22 @@ class Tree:
         return real is not None and os.path.isdir(real)
 
 
+def _steps(path: str) -> list[str]:
+    """The names of a path, the first one last."""
+    return [name for name in reversed(path.split("/")) if name not in ("", ".")]
+
+
 def to_int(text: Optional[str]) -> Optional[int]:
     """`"12\\n"` → 12; anything else → None."""
-    try:
-        return int(text.strip()) if text is not None else None
-    except ValueError:
-        return None
+    match = re.fullmatch(r"\s*(-?[0-9]{1,20})\s*", text or "")
+    return int(match.group(1)) if match else None
 
 
 def cpu_list(text: Optional[str]) -> Optional[frozenset[int]]:
     """`"0-3,8"` → {0,1,2,3,8}; None when missing, empty or malformed."""
     cpus: set[int] = set()
     for part in (text or "").strip().split(","):
-        match = re.fullmatch(r"\s*(\d{1,6})(?:-(\d{1,6}))?\s*", part)
+        match = re.fullmatch(r"\s*([0-9]{1,6})(?:-([0-9]{1,6}))?\s*", part)
         if match is None:
             return None
         first, last = int(match.group(1)), int(match.group(2) or match.group(1))
@@ -188,10 +201,12 @@ def _mount(line: str) -> Optional[Mount]:
     return Mount(version, frozenset(names), _unescape(fields[3]), _unescape(fields[4]))
 
 
-def mounts(tree: Tree) -> list[Mount]:
+@lru_cache(maxsize=4)  # asked for once a controller; a host with many containers has thousands of lines
+def mounts(tree: Tree) -> tuple[Mount, ...]:
     """The mounted hierarchies by /proc/self/mountinfo, in its order."""
-    lines = (tree.read("/proc/self/mountinfo") or "").splitlines()
-    return [mount for mount in map(_mount, lines) if mount is not None]
+    lines = (tree.read("/proc/self/mountinfo", MAX_LIST_BYTES) or "").split("\n")
+    found = (_mount(line) for line in lines if " - cgroup" in line)
+    return tuple(mount for mount in found if mount is not None)
 
 
 def membership(tree: Tree, pid: str = "self") -> dict[str, str]:
@@ -199,7 +214,7 @@ def membership(tree: Tree, pid: str = "self") -> dict[str, str]:
     found = {}
     for line in (tree.read(f"/proc/{pid}/cgroup") or "").splitlines():
         fields = line.split(":", 2)
-        if len(fields) == 3:
+        if len(fields) == 3 and len(fields[2]) <= MAX_PATH:
             for name in fields[1].split(","):
                 found[name] = fields[2]
     return found
@@ -285,40 +300,38 @@ def quota_cores(tree: Tree, pid: str = "self") -> Optional[float]:
 
 
 def cpuset(tree: Tree, pid: str = "self") -> Optional[frozenset[int]]:
-    """The CPUs that the groups allow, or None when no group says.
+    """The CPUs that every group of the chain allows, or None when no group says.
 
-    The deepest group that tells its effective CPUs decides: above a partition the effective list lacks the CPUs
-    that the partition took away.
+    Above a partition the effective list lacks the CPUs that the partition took away: a level that would leave nothing
+    is such a level, and the deeper one decides.
     """
     allowed: Optional[frozenset[int]] = None
     for level in reversed(chain(tree, "cpuset", pid)):
         effective = "cpuset.cpus.effective" if level.version == 2 else "cpuset.effective_cpus"
-        told = cpu_list(tree.read(f"{level.path}/{effective}"))
-        cpus = told or cpu_list(tree.read(f"{level.path}/cpuset.cpus"))
+        cpus = cpu_list(tree.read(f"{level.path}/{effective}")) or cpu_list(tree.read(f"{level.path}/cpuset.cpus"))
         if cpus:
-            allowed = cpus if allowed is None else allowed & cpus
-        if told:
-            break
+            allowed = cpus if allowed is None else allowed & cpus or allowed
     return allowed
 
 
-def _limit(tree: Tree, level: Level) -> Optional[int]:
+def _limit(tree: Tree, level: Level, stat_lines: Mapping[str, int]) -> Optional[int]:
+    """The level's limit in bytes. Version 1 also tells the smallest of the levels above, seen from here or not."""
     name = "memory.max" if level.version == 2 else "memory.limit_in_bytes"
-    limit = tree.read_int(f"{level.path}/{name}")
-    return None if limit is None or limit < 0 or limit >= UNLIMITED_BYTES else limit
+    told = [tree.read_int(f"{level.path}/{name}"), stat_lines.get("hierarchical_memory_limit")]
+    return min((limit for limit in told if limit is not None and 0 <= limit < UNLIMITED_BYTES), default=None)
 
 
 def memory_levels(tree: Tree, pid: str = "self") -> list[MemoryLevel]:
     """The levels that limit memory, outermost first."""
     found = []
     for level in chain(tree, "memory", pid):
-        limit = _limit(tree, level)
+        stat_lines = pairs(tree.read(f"{level.path}/memory.stat"))
+        limit = _limit(tree, level, stat_lines)
         if limit is None:
             continue
         name = "memory.current" if level.version == 2 else "memory.usage_in_bytes"
         usage = tree.read_int(f"{level.path}/{name}") or 0
-        stat = pairs(tree.read(f"{level.path}/memory.stat"))
-        idle = stat.get("total_inactive_file", stat.get("inactive_file", 0))
+        idle = stat_lines.get("total_inactive_file", stat_lines.get("inactive_file", 0))
         found.append(MemoryLevel(level.path, limit, max(0, usage - idle)))
     return found
 

@@ -21,6 +21,7 @@ RESERVE_FROM_CORES = 4  # from here on one core is left to the system and the se
 PROXY_FROM_CORES = 8  # from here on a gateway leaves one more to the proxy
 # The server process needs time beside the threads: 0 of 60 periods throttled with it, 14 to 18 of 50 without (1 thread)
 SERVER_CORES = 0.5
+IDLE_SHARE = 0.25  # of a core: less than this slows the threads less than a core fewer does
 THREADS_PER_CHANNEL = 3  # more do not read the weights faster: memory is the limit
 
 
@@ -67,6 +68,18 @@ def default_reserve(capacity: Capacity, gateway: bool = False) -> int:
     return int(cores >= RESERVE_FROM_CORES) + int(gateway and cores >= PROXY_FROM_CORES)
 
 
+def proposed_reserve(capacity: Capacity, gateway: bool = False) -> int:
+    """The cores to leave when other programs go on as now: for a warning and a proposal, never silently for a plan.
+
+    A plan must not drift with what runs this minute, so only `default_reserve` is used unasked. On top of it comes each core
+    that others keep busy, where they do not fit on the cores that inference does not use anyhow (beyond the quota, slow cores).
+    """
+    spare = (capacity.physical_cores_allowed or capacity.usable_cores) - capacity.usable_cores
+    busy = (capacity.other_load_cores or 0.0) - spare
+    wanted = default_reserve(capacity, gateway) + max(0, math.ceil(busy - IDLE_SHARE))
+    return min(wanted, max(0, capacity.usable_cores - 1))
+
+
 def plan_threads(capacity: Capacity, weights: Sequence[float] = (1.0,), reserve: Optional[int] = None,
                  tuned: Optional[int] = None) -> Threads:
     """Split the cores of a host, or of one of its memory nodes, over the models of an instance.
@@ -84,7 +97,8 @@ def plan_threads(capacity: Capacity, weights: Sequence[float] = (1.0,), reserve:
     kept = default_reserve(capacity) if reserve is None else reserve
     budget = max(1, capacity.usable_cores - kept)
     bound = min(budget, tuned or THREADS_PER_CHANNEL * (capacity.memory_channels or budget))
-    decode, batch = _split(budget, weights, bound), _split(budget, weights, budget)
+    decode = _split(budget, weights, bound)
+    batch = _split(budget, weights, budget, decode)
     pinned = _pinned(capacity)
     return Threads(
         budget=budget,
@@ -108,7 +122,7 @@ def _pinned(capacity: Capacity) -> tuple[int, ...]:
     fast = [core for core in capacity.cores if core.performance]
     if capacity.numa_node is None and len(fast) == len(capacity.cores):
         return ()
-    return tuple(sorted(cpu for core in fast for cpu in core.cpus))
+    return tuple(sorted({cpu for core in fast for cpu in core.cpus}))
 
 
 def _ranges(cpus: Sequence[int]) -> str:
@@ -139,12 +153,12 @@ def _check(weights: Sequence[float], reserve: Optional[int], tuned: Optional[int
                              "Give its expected share of the load, 1 for all when unknown.")
 
 
-def _split(budget: int, weights: Sequence[float], bound: int) -> list[int]:
-    """One thread each, then each further one by the highest average (Sainte-Lague: nearest to the weights)."""
-    threads = [1] * len(weights)
-    queue = [(-weight / 3, index) for index, weight in enumerate(weights) if bound > 1]
+def _split(budget: int, weights: Sequence[float], bound: int, have: Sequence[int] = ()) -> list[int]:
+    """`have` (one thread each), then each further thread by the highest average (Sainte-Lague: nearest to the weights)."""
+    threads = list(have) or [1] * len(weights)
+    queue = [(-weight / (2 * count + 1), index) for index, (weight, count) in enumerate(zip(weights, threads)) if count < bound]
     heapq.heapify(queue)
-    for _thread in range(budget - len(weights)):
+    for _thread in range(budget - sum(threads)):
         if not queue:
             break
         index = heapq.heappop(queue)[1]

@@ -14,7 +14,8 @@ description:
     of version 1 and 2, and returns them as the fact C(localai_capacity).
   - What the host runs already is returned as the fact C(localai_deployed). With a fact cache both outlast the run, and plans can be made offline.
   - What no file tells is V(null). Nothing is guessed, nothing is changed, and one call takes less than 100 ms.
-  - Memory that the collection's own containers use is counted as available, because a new plan may use it again.
+  - Memory that the collection's own containers use is counted as available, because a new plan may use it again. Nor is their
+    work part of what other programs keep busy.
 extends_documentation_fragment:
   - localai.fleet.attributes
 attributes:
@@ -60,26 +61,32 @@ ansible_facts:
         isa: {description: Instruction sets that every CPU has., type: list, elements: str, returned: success, sample: [avx, avx2]}
         cpu_model: {description: Name of the CPU., type: str, returned: success}
         logical_cpus_online: {description: Logical CPUs of the host., type: int, returned: success, sample: 16}
-        allowed_cpus: {description: Logical CPUs that this host may use., type: list, elements: int, returned: success}
-        physical_cores_allowed: {description: Cores of the allowed CPUs., type: int, returned: success, sample: 8}
+        allowed_cpus: {description: "Logical CPUs that this host may use: allowed by the affinity and every control group, and online.", type: list,
+                       elements: int, returned: success}
+        cores: {description: "The cores of the allowed CPUs, each with those CPUs as C(cpus) and C(performance).", type: list, elements: dict,
+                returned: success}
+        physical_cores_allowed: {description: Their number., type: int, returned: success, sample: 8}
         performance_cores_allowed: {description: Fast cores among them; all when none is., type: int, returned: success, sample: 8}
-        usable_cores: {description: Fast cores within the quota., type: int, returned: success, sample: 7}
+        usable_cores: {description: "Fast cores, and not more than the quota rounded down; at least 1.", type: int, returned: success, sample: 7}
         smt: {description: Whether cores of the host have several logical CPUs., type: bool, returned: success}
         sockets: {description: Sockets of the host., type: int, returned: success, sample: 1}
         numa_nodes: {description: "Memory nodes, each with C(id), C(cpus) and C(memory_bytes).", type: list, elements: dict, returned: success}
+        numa_hugepages_bytes: {description: Reserved huge pages of each of the C(numa_nodes)., type: list, elements: int, returned: success}
+        numa_node: {description: The memory node that this describes; V(null) for a whole host., type: int, returned: success}
         quota_cores: {description: Smallest CPU quota of the control groups in cores., type: float, returned: success, sample: 7.5}
+        other_load_cores: {description: Cores that programs other than our containers keep busy now; for a warning and never for a plan., type: float,
+                           returned: success, sample: 0.2}
         memory_total_bytes: {description: Memory of the host., type: int, returned: success}
         memory_limit_bytes: {description: Smallest memory limit of the control groups., type: int, returned: success}
         memory_available_bytes: {description: Memory that is free for models now., type: int, returned: success}
         memory_used_by_deployment_bytes: {description: Memory of our own containers; already part of the available., type: int, returned: success}
         hugepages_reserved_bytes: {description: Reserved huge pages; no part of the available memory., type: int, returned: success}
         swap_total_bytes: {description: Swap space., type: int, returned: success}
-        memory_channels: {description: Memory channels with a module in them., type: int, returned: success}
+        memory_channels: {description: Memory channels of 64 bits with a module in them., type: int, returned: success}
+        memory_bandwidth_bytes_per_second: {description: What these channels move at most., type: int, returned: success, sample: 204800000000}
         store_free_bytes: {description: Free disk space for the store., type: int, returned: success}
-        cores: {description: "The allowed cores, each with its allowed CPUs C(cpus) and C(performance).", type: list, elements: dict, returned: success}
-        numa_hugepages_bytes: {description: Reserved huge pages of each of the C(numa_nodes)., type: list, elements: int, returned: success}
-        numa_node: {description: The memory node that this describes; V(null) for a whole host., type: int, returned: success}
-        tuning: {description: The measurement of threads that the role tuning left on the host., type: dict, returned: success}
+        tuning: {description: The measurement of threads that the role tuning left on the host; V(false) when its file is damaged., type: raw,
+                 returned: success}
         virtualization: {description: "V(none), V(vm) or V(container).", type: str, returned: success, sample: none}
     localai_deployed:
       description: What the role localai left as deployed, with C(instances) as in a plan; empty when nothing is.
@@ -87,7 +94,6 @@ ansible_facts:
       returned: success
 """
 
-import json
 from datetime import datetime, timezone
 from typing import Any
 
@@ -95,6 +101,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils._capacity import read_capacity
 from ..module_utils._cgroup import Tree
+from ..module_utils._deployed import read_json
 from ..module_utils._errors import FleetError
 from ..module_utils._glue import fail
 
@@ -108,10 +115,7 @@ def argument_spec() -> dict[str, dict[str, object]]:
 
 def deployed(root: str, store: str) -> dict[str, Any]:
     """The host's own part of the plan that is deployed; empty when there is none, or none that can be read."""
-    try:
-        found = json.loads(Tree(root).read(f"{store}/state/plan.json") or "{}")
-    except ValueError:
-        return {}
+    found = read_json(Tree(root), f"{store}/state/plan.json")
     return found if isinstance(found, dict) else {}
 
 

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import product
 
 import pytest
 from ansible_collections.localai.fleet.plugins.module_utils import _capacity, _threads
@@ -82,6 +83,27 @@ def test_default_reserve(tmp_path, cores, server, gateway):
     assert _threads.plan_threads(host).reserve == server
 
 
+@pytest.mark.parametrize("cores, load, quota, physical, gateway, want", [
+    (2, None, None, 2, False, 0),
+    (2, 0.0, None, 2, False, 0),
+    (2, 0.25, None, 2, False, 0),
+    (2, 0.3, None, 2, False, 1),
+    (2, 1.0, None, 2, False, 1),
+    (2, 5.0, None, 2, False, 1),
+    (1, 3.0, None, 1, False, 0),
+    (8, 1.0, None, 8, False, 2),
+    (8, 1.0, None, 8, True, 3),
+    (8, 2.3, None, 8, False, 4),
+    (8, 100.0, None, 8, False, 7),
+    (2, 1.0, 2.0, 16, False, 0),
+    (4, 5.0, None, 8, False, 2),
+])
+def test_proposed_reserve(tmp_path, cores, load, quota, physical, gateway, want):
+    host = replace(capacity(tmp_path, cores, quota=quota), other_load_cores=load, physical_cores_allowed=physical)
+    assert _threads.proposed_reserve(host, gateway) == want
+    assert _threads.plan_threads(host) == _threads.plan_threads(replace(host, other_load_cores=None))
+
+
 def cores_of(fast, slow=0, siblings=1):
     """`fast` cores with `siblings` CPUs each, numbered core by core, then `slow` ones with one."""
     quick = [_capacity.Core(tuple(range(n * siblings, (n + 1) * siblings)), True) for n in range(fast)]
@@ -118,3 +140,57 @@ def test_as_dict(tmp_path):
 def test_bad_input(tmp_path, weights, reserve, tuned, text):
     with pytest.raises(FleetError, match=text):
         _threads.plan_threads(capacity(tmp_path, 4), weights, reserve, tuned)
+
+
+def hosts():
+    """Hosts of 1 to 64 cores with and without SMT, slow cores, a quota, known channels, as a whole and as a memory node."""
+    for fast, slow, siblings, quota, channels, node in product(
+            (1, 2, 3, 4, 8, 31, 64), (0, 4), (1, 2), (None, 0.3, 1.5, 7.9, 500.0), (None, 1), (None, 0)):
+        cores = cores_of(fast, slow, siblings)
+        cpus = tuple(sorted(cpu for core in cores for cpu in core.cpus))
+        yield _capacity.Capacity(
+            arch=None, isa=(), cpu_model=None, logical_cpus_online=len(cpus), allowed_cpus=cpus, physical_cores_allowed=len(cores),
+            performance_cores_allowed=fast, usable_cores=_capacity.usable_cores(fast, quota), smt=siblings > 1, sockets=1, numa_nodes=(),
+            quota_cores=quota, memory_total_bytes=None, memory_limit_bytes=None, memory_available_bytes=None, memory_used_by_deployment_bytes=0,
+            hugepages_reserved_bytes=0, swap_total_bytes=None, memory_channels=channels, store_free_bytes=None, virtualization=None,
+            cores=cores, numa_node=node)
+
+
+ASKED = list(product(([], [1.0], [1.0, 1.0], [5.0, 1.0, 0.1], [1.0] * 9), (None, 2, 70), (None, 1, 5)))
+
+
+def holds(host, plan, weights, reserve, tuned):
+    """What is true of every plan of threads."""
+    decode, batch = [model.threads for model in plan.models], [model.threads_batch for model in plan.models]
+    floor, limit = max(1, int(host.quota_cores or 1 << 20)), host.quota_cores or 1 << 20
+    pinned = _capacity.cpu_list(plan.cpuset) or frozenset(host.allowed_cpus)
+    assert 1 <= plan.budget <= host.usable_cores and plan.budget == max(1, host.usable_cores - plan.reserve)
+    assert reserve in (None, plan.reserve)
+    assert all(1 <= one <= many <= plan.budget for one, many in zip(decode, batch)) and len(decode) == len(weights)
+    assert max(batch, default=1) <= floor and 1 <= plan.server <= plan.budget
+    assert plan.max_active == (plan.budget if len(weights) > plan.budget else None)
+    if plan.max_active is None:
+        assert sum(decode) <= plan.budget and sum(batch) == (plan.budget if weights else 0)
+    if tuned is None and host.memory_channels:
+        assert max(decode, default=1) <= max(1, 3 * host.memory_channels)
+    assert max(decode, default=1) <= (tuned or plan.budget)
+    assert min(plan.budget, limit) <= plan.cpus <= min(limit, len(pinned)) and plan.cpus <= plan.budget + 0.5
+    assert pinned <= frozenset(host.allowed_cpus) and len(pinned) >= plan.budget
+    return True
+
+
+def test_what_holds_for_every_plan():
+    count = 0
+    for host in hosts():
+        for weights, reserve, tuned in ASKED:
+            plan = _threads.plan_threads(host, weights, reserve, tuned)
+            assert plan == _threads.plan_threads(host, list(weights), reserve, tuned)
+            count += holds(host, plan, weights, reserve, tuned)
+    assert count == 7 * 2 * 2 * 5 * 2 * 2 * len(ASKED)
+
+
+def test_more_weight_is_never_fewer_threads(tmp_path):
+    for cores, weight in product((2, 5, 8, 33), (0.1, 1.0, 3.0, 50.0)):
+        plan = _threads.plan_threads(capacity(tmp_path, cores), [weight, 1.0, 1.0])
+        first, second = plan.models[0].threads, plan.models[1].threads
+        assert (first >= second) if weight >= 1 else (first <= second)

@@ -5,6 +5,8 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 import pytest
+import yaml
+from ansible_collections.localai.fleet.plugins.modules import capacity_facts
 
 
 def host(root: Path) -> dict[str, str]:
@@ -45,3 +47,9 @@ def test_what_is_deployed_is_a_fact(run_module, tmp_path, content, fact):
 def test_this_host(run_module):
     fact = run_module("capacity_facts", {})["ansible_facts"]["localai_capacity"]
     assert fact["usable_cores"] >= 1 and fact["memory_available_bytes"] > 0 and fact["arch"]
+
+
+def test_every_field_is_documented_and_no_other(run_module, tmp_path):
+    documented = yaml.safe_load(capacity_facts.RETURN)["ansible_facts"]["contains"]["localai_capacity"]["contains"]
+    fact = run_module("capacity_facts", host(tmp_path))["ansible_facts"]["localai_capacity"]
+    assert documented.keys() == fact.keys()
