@@ -10,33 +10,47 @@ chunks, keeps only what is still to be parsed and counts every byte against the 
 from __future__ import annotations
 
 import os
+import re
 import struct
+import threading
 import time
 import urllib.error
 import urllib.request
 from dataclasses import dataclass
-from typing import Any, Mapping
+from typing import Any, Callable, Mapping
 from urllib.parse import urlsplit
 
 from ._errors import FleetError
-from ._http import build_opener
+from ._http import FAILURES, build_opener, reason
 
-U64 = struct.Struct("<Q")
+U32, U64 = struct.Struct("<I"), struct.Struct("<Q")
 FIRST_CHUNK = 64 * 1024
 """Bytes of the first read: holds every architecture key of usual files."""
 GROWN_CHUNKS = (2 << 20, 2 << 20, 4 << 20, 4 << 20, 8 << 20)
-"""Bytes of the reads after it; the last one repeats."""
+"""Bytes of the reads after it; the last one repeats, so that twelve requests reach the limit of 64 MB."""
+
+_LENGTH = re.compile(r"[0-9]{1,18}\Z")
+_RANGE = re.compile(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18}|\*)\Z", re.IGNORECASE)
+_HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+: [\t -~]*\Z")
 
 
 class GgufError(FleetError):
     """A file that is not a sound GGUF file, or that leaves a limit; `where` names byte and field."""
 
 
+def printable(text: str | bytes, most: int = 200) -> str:
+    """Text for people, at most `most` letters: bad UTF-8 replaced, control and format characters removed."""
+    if isinstance(text, bytes):
+        text = text.decode("utf-8", "replace")
+    return (text if text.isprintable() else "".join(letter for letter in text if letter.isprintable()))[:most]
+
+
 @dataclass(frozen=True)
 class Limits:
     """What a header may cost and claim; the defaults hold every header seen in public files.
 
-    Counts are of elements, `total_bytes` and `string_bytes` are bytes, `seconds` is wall time.
+    Counts are of elements, names in `_bytes` are bytes, `seconds` is wall time. Bytes, seconds and tensors are those of all parts of a
+    split set together, `requests` those of one file behind a server.
     """
 
     total_bytes: int = 64 << 20
@@ -48,7 +62,7 @@ class Limits:
     array_items: int = 4_000_000
     kept_bytes: int = 1 << 20
     tensors: int = 1_000_000
-    tensor_name_bytes: int = 64
+    tensor_name_bytes: int = 63
     dimension: int = 1 << 32
     alignment: int = 65_536
     layers: int = 4_096
@@ -61,7 +75,7 @@ class BytesSource:
     counted = False
 
     def __init__(self, data: bytes, size: int | None = None, label: str = "bytes") -> None:
-        self.data, self.size, self.label = data, len(data) if size is None else size, label
+        self.data, self.size, self.label = data, len(data) if size is None else size, printable(label)
 
     def read_at(self, offset: int, count: int, deadline: float) -> bytes:
         """Up to `count` bytes from `offset`."""
@@ -75,7 +89,7 @@ class FileSource:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = os.fspath(path)
-        self.label = self.path
+        self.label = printable(self.path, 4096)
         try:
             self.size = os.stat(self.path).st_size
             regular = os.path.isfile(self.path)
@@ -90,7 +104,7 @@ class FileSource:
             with open(self.path, "rb", buffering=0) as stream:
                 stream.seek(offset)
                 return stream.read(count)
-        except OSError as error:
+        except (OSError, OverflowError) as error:
             raise GgufError("The GGUF file cannot be read", self.label, str(error), "Check the path and its permissions.") from error
 
 
@@ -98,63 +112,94 @@ class HttpSource:
     """A GGUF file behind a server that answers byte ranges.
 
     `headers` may hold a token. `size` (bytes) is checked against the server's answer when given. `opener` must
-    keep the token from other hosts when it follows redirects; the default and others of `_http` do.
+    keep the headers from other hosts when it follows redirects; the default and others of `_http` do.
     """
 
     counted = True
 
     def __init__(self, url: str, headers: Mapping[str, str] | None = None, size: int | None = None, opener: Any = None) -> None:
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise GgufError("The URL of a GGUF file must be http or https", url.split("?")[0], parts.scheme, "Correct the URL.")
         self.url, self.headers, self.size = url, dict(headers or {}), size
-        # The query may hold a signature, the user part a password: neither is printed.
-        self.label = f"{parts.scheme}://{parts.hostname}{f':{parts.port}' if parts.port else ''}{parts.path}"
+        self.label = _checked_label(url)
+        for name, text in self.headers.items():
+            if not _HEADER.match(f"{name}: {text}"):  # the text may be a secret: it is not told
+                raise GgufError("A request header holds characters that no header may have", self.label, printable(name), "Check the token.")
         self.opener = opener or build_opener()
 
     def read_at(self, offset: int, count: int, deadline: float) -> bytes:
-        """Up to `count` bytes from `offset` by one range request; at most until `deadline` (monotonic seconds)."""
+        """Up to `count` bytes from `offset` by one range request; at most until `deadline` (monotonic seconds).
+
+        A socket's timeout begins again with each byte, and a name server knows none: the request runs in a thread that is left
+        behind when the time is over.
+        """
+        outcome: list[Any] = []
+        worker = threading.Thread(target=lambda: outcome.append(self._outcome(offset, count, deadline)), daemon=True)
+        worker.start()
+        worker.join(min(max(0.0, deadline - time.monotonic()), threading.TIMEOUT_MAX))
+        if not outcome:
+            raise self._too_slow(offset)
+        if isinstance(outcome[0], Exception):
+            raise outcome[0]
+        return outcome[0]
+
+    def _outcome(self, offset: int, count: int, deadline: float) -> bytes | Exception:
+        """What was read, or why it was not."""
         try:
-            with self.opener.open(self._request(offset, count), timeout=max(1.0, deadline - time.monotonic())) as answer:
-                self._check(answer, offset)
-                return self._drain(answer, count, deadline)
+            return self._read(offset, count, deadline)
         except urllib.error.HTTPError as error:
+            error.close()
             if error.code == 416:  # at or behind the end of the file
                 return b""
-            raise GgufError("The server refused the GGUF file", self.label, f"HTTP {error.code}",
-                            "Check the URL and the token.") from error
-        except (OSError, ValueError) as error:
-            raise GgufError("The server of the GGUF file cannot be reached", self.label, _reason(error),
-                            "Check the network, the proxy and the CA.") from error
+            return GgufError("The server refused the GGUF file", self.label, f"HTTP {error.code}", "Check the URL and the token.")
+        except FAILURES as error:
+            return GgufError("The server of the GGUF file cannot be reached", self.label, printable(reason(error)),
+                             "Check the network, the proxy and the CA.")
+        except Exception as error:  # pylint: disable=broad-except  # raised again by the thread that waits
+            return error
 
-    def _request(self, offset: int, count: int) -> urllib.request.Request:
+    def _read(self, offset: int, count: int, deadline: float) -> bytes:
         request = urllib.request.Request(self.url, headers=self.headers)
         request.add_header("Accept-Encoding", "identity")
         request.add_header("Range", f"bytes={offset}-{offset + count - 1}")
-        return request
+        with self.opener.open(request, timeout=max(1.0, deadline - time.monotonic())) as answer:
+            self._check(answer, offset)
+            return self._drain(answer, offset, count, deadline)
 
     def _check(self, answer: Any, offset: int) -> None:
         """The answer must be the range that was asked for, of a file of one known size."""
+        encoding = (answer.headers.get("Content-Encoding") or "identity").strip().lower()
+        if encoding != "identity":
+            raise GgufError("The server compresses the GGUF file", self.label, printable(encoding), "Switch compression off there, or use another mirror.")
         if answer.status == 200 and offset == 0:
-            size = answer.headers.get("Content-Length", "")
+            length = (answer.headers.get("Content-Length") or "").strip()
+            size = int(length) if _LENGTH.match(length) else None
         elif answer.status == 206:
-            start, size = _content_range(answer.headers.get("Content-Range", ""))
-            if start != offset:
-                raise GgufError("The server answered another byte range", self.label, f"start {start}, wanted {offset}", "Use another mirror.")
+            size = self._size_of_range(answer.headers.get("Content-Range"), offset)
         else:
-            raise GgufError("The server does not answer byte ranges", self.label, f"HTTP {answer.status}",
+            raise GgufError("The server does not answer byte ranges", self.label, f"HTTP {answer.status} for byte {offset}",
                             "Download the file and read it locally, or use another mirror.")
-        if size.isdigit():
-            if self.size is not None and self.size != int(size):
+        if size is not None:
+            if self.size not in (None, size):
                 raise GgufError("The size of the GGUF file differs from what was announced", self.label,
                                 f"{size} bytes, expected {self.size}", "Resolve the model again.")
-            self.size = int(size)
+            self.size = size
 
-    def _drain(self, answer: Any, count: int, deadline: float) -> bytes:
+    def _size_of_range(self, text: str | None, offset: int) -> int | None:
+        """The size of the file by `Content-Range: bytes FIRST-LAST/SIZE`; None for the size `*`."""
+        found = _RANGE.match((text or "").strip())
+        if not found:
+            raise GgufError("The server does not say which bytes it sent", self.label, f"Content-Range {printable(text or 'missing')}", "Use another mirror.")
+        first, last, size = int(found.group(1)), int(found.group(2)), None if found.group(3) == "*" else int(found.group(3))
+        if first != offset:
+            raise GgufError("The server answered another byte range", self.label, f"start {first}, wanted {offset}", "Use another mirror.")
+        if last < first or (size is not None and last >= size):
+            raise GgufError("The server answered an impossible byte range", self.label, f"Content-Range {printable(text or '')}", "Use another mirror.")
+        return size
+
+    def _drain(self, answer: Any, offset: int, count: int, deadline: float) -> bytes:
         parts, left = [], count
         while left > 0:
             if time.monotonic() > deadline:
-                raise GgufError("The header took too long to read", self.label, "", "Try again, or download the file first.")
+                raise self._too_slow(offset)
             part = answer.read1(min(left, 1 << 18))
             if not part:
                 break
@@ -162,16 +207,25 @@ class HttpSource:
             left -= len(part)
         return b"".join(parts)
 
-
-def _content_range(value: str) -> tuple[int, str]:
-    """`bytes 0-9/100` → (0, "100"); the size is "*" when the server does not know it."""
-    span, _slash, size = value.partition("/")
-    start = span.replace("bytes", "", 1).strip().partition("-")[0]
-    return (int(start) if start.isdigit() else -1), size.strip()
+    def _too_slow(self, offset: int) -> GgufError:
+        return GgufError("The header took too long to read", f"{self.label}, byte {offset}", "", "Try again, or download the file first.")
 
 
-def _reason(error: Exception) -> str:
-    return str(getattr(error, "reason", error)) or type(error).__name__
+def _checked_label(url: Any) -> str:
+    """The URL as messages may show it: without its user part, which may hold a password, and its query, which may hold a signature."""
+    label = printable(re.sub(r"//[^/?#]*@", "//", re.split(r"[?#]", str(url))[0]))
+    try:
+        parts = urlsplit(url)
+        sound = isinstance(url, str) and parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except (ValueError, AttributeError):
+        sound = False
+    if not sound:
+        raise GgufError("The URL of a GGUF file must be http or https", label, "", "Correct the URL.")
+    if parts.username is not None or parts.password is not None:
+        raise GgufError("The URL of a GGUF file holds credentials", label, "a user before the host", "Give them as a token or a header.")
+    if not re.fullmatch("[!-~]+", url):
+        raise GgufError("The URL of a GGUF file holds characters that no URL may have", label, "", "Write spaces and other letters as %20 and so on.")
+    return label
 
 
 class Cursor:
@@ -212,12 +266,25 @@ class Cursor:
         start, self._at = self._at, self._at + count
         return self._buffer[start:self._at]
 
+    def unpack(self, form: struct.Struct) -> tuple[Any, ...]:
+        """The next members of a little-endian struct."""
+        self._need(form.size)
+        values = form.unpack_from(self._buffer, self._at)
+        self._at += form.size
+        return values
+
     def number(self, form: struct.Struct) -> Any:
         """The next value of a little-endian struct with one member."""
-        self._need(form.size)
-        value = form.unpack_from(self._buffer, self._at)[0]
-        self._at += form.size
-        return value
+        return self.unpack(form)[0]
+
+    def pour(self, count: int, sink: Callable[[bytes], Any]) -> None:
+        """Hand the next `count` bytes to `sink`, piece by piece, without holding them all."""
+        while count:
+            self._need(1)
+            piece = self._buffer[self._at:self._at + count]
+            sink(piece)
+            self._at += len(piece)
+            count -= len(piece)
 
     def skip(self, count: int) -> None:
         """Go on `count` bytes without looking at them; bytes not yet read are never read."""
@@ -283,9 +350,15 @@ class Cursor:
             raise self.error("The header is larger than the limit", f"more than {self.limits.total_bytes} bytes")
         if self.source.counted and self.requests >= self.limits.requests:
             raise self.error("The header needs too many requests", f"more than {self.limits.requests}")
+        rest, self._base, self._buffer, self._at = self._buffer[self._at:], self.offset, b"", 0  # the old bytes go before the new ones come
         part = self.source.read_at(end, chunk, self._deadline)
         self.requests += 1
-        if not part:
-            raise self.error("The GGUF file ends inside its header", f"{end} bytes")
+        self._buffer = rest + part if rest else part
         self.bytes_read += len(part)
-        self._buffer, self._base, self._at = self._buffer[self._at:] + part, self.offset, 0
+        if not part:
+            raise self._ended(end)
+
+    def _ended(self, end: int) -> GgufError:
+        if self.source.size is not None and end < self.source.size:
+            return self.error("The source of the GGUF file gave no more bytes", f"none at byte {end} of {self.source.size}", "Try again, or use another mirror.")
+        return self.error("The GGUF file ends inside its header", f"{end} bytes")

@@ -6,12 +6,12 @@
 from __future__ import annotations
 
 import struct
+from array import array
 from dataclasses import dataclass
 from typing import Iterable, Sequence
 
-from ._gguf_bytes import U64, Cursor
+from ._gguf_bytes import U32, Cursor, GgufError, printable
 
-_U32 = struct.Struct("<I")
 TYPES = {
     0: ("F32", 1, 4), 1: ("F16", 1, 2), 2: ("Q4_0", 32, 18), 3: ("Q4_1", 32, 20), 6: ("Q5_0", 32, 22), 7: ("Q5_1", 32, 24),
     8: ("Q8_0", 32, 34), 9: ("Q8_1", 32, 36), 10: ("Q2_K", 256, 84), 11: ("Q3_K", 256, 110), 12: ("Q4_K", 256, 144),
@@ -22,9 +22,15 @@ TYPES = {
     40: ("NVFP4", 64, 36), 41: ("Q1_0", 128, 18), 42: ("Q2_0", 64, 18),
 }
 """ggml type number → name, elements a block, bytes a block (ggml.h and ggml-common.h)."""
-LOOKED_UP = frozenset(("token_embd.weight", "per_layer_token_embd.weight", "position_embd.weight", "token_types.weight"))
+LOOKED_UP = frozenset((b"token_embd.weight", b"per_layer_token_embd.weight", b"position_embd.weight", b"token_types.weight"))
 """Tensors whose rows are looked up, not multiplied."""
 ROW_DIVISORS = (32, 16, 8, 4)
+SORTED_AT_MOST = 65_536
+"""Tensors that may be in another order than their data; ggml itself takes none that are."""
+LARGEST = (1 << 63) - 1
+"""Bytes of the largest file."""
+_SHAPES = {count: struct.Struct(f"<{count}QIQ") for count in range(1, 5)}
+"""Dimensions, type, offset."""
 
 
 @dataclass(frozen=True)
@@ -43,30 +49,101 @@ class TensorGroup:
     bytes: int
 
 
-@dataclass(frozen=True)
-class _Info:
-    name: str
-    type: str
-    shape: tuple[int, ...]
-    offset: int
-    size: int
+class Seen:
+    """Names that occurred, in 16 to 32 bytes each whatever their length: a table of hashes with open addressing.
+
+    Two different names are taken for one in one of 2^64 pairs: a sound file of a million tensors is refused once in 4e7 times.
+    """
+
+    def __init__(self) -> None:
+        self._table, self._count = array("q", bytes(8 << 10)), 0
+
+    def add(self, name: bytes) -> bool:
+        """False when the name was here before."""
+        if 2 * self._count >= len(self._table):
+            old, self._table = self._table, array("q", bytes(16 * len(self._table)))
+            for mark in old:
+                if mark:
+                    self._table[self._place(mark)] = mark
+        mark = hash(name) or 1
+        place = self._place(mark)
+        if self._table[place]:
+            return False
+        self._table[place] = mark
+        self._count += 1
+        return True
+
+    def _place(self, mark: int) -> int:
+        """Where a mark is, or the free place where it belongs."""
+        table, last = self._table, len(self._table) - 1
+        place = mark & last
+        while table[place] and table[place] != mark:
+            place = (place + 1) & last
+        return place
 
 
-def read_tensors(cursor: Cursor, count: int, alignment: int) -> tuple[TensorGroup, ...]:
-    """Read `count` tensor infos at the cursor and check each against the file; returns their sums."""
-    names: set[str] = set()
-    spans: list[tuple[int, int]] = []
+class _Spans:
+    """Where the data of each tensor lies, 24 bytes a tensor: its start, its end, and the byte of the header that says so."""
+
+    def __init__(self) -> None:
+        self.offsets, self.ends, self.places = array("Q"), array("Q"), array("Q")
+        self.in_order, self.last = True, (0, 0)
+
+    def add(self, cursor: Cursor, offset: int, size: int, place: int) -> None:
+        """Raises when the data is behind the end of the file or in the tensor before."""
+        end, most = offset + size, LARGEST if cursor.source.size is None else cursor.source.size
+        cursor.field = f"tensor data of {cursor.field}"
+        if end > most:
+            raise cursor.error("Tensor data reaches behind the end of the file", f"offset {offset}, {size} bytes, the file has {most}", offset=place)
+        if self.last[0] <= offset < self.last[1]:
+            raise cursor.error("Two tensors overlap", f"offset {offset}, the tensor before ends at {self.last[1]}", offset=place)
+        self.in_order = self.in_order and offset >= self.last[1]
+        self.last = (offset, end)
+        self.offsets.append(offset)
+        self.ends.append(end)
+        self.places.append(place)
+
+    def check(self, cursor: Cursor, data: int) -> None:
+        """All tensors together; `data` is the byte at which their data starts."""
+        if not self.in_order:
+            self._check_order(cursor)
+        if not self.ends or cursor.source.size is None:
+            return
+        end = max(self.ends)
+        if data + end > cursor.source.size:
+            raise self._error(cursor, self.ends.index(end), "Tensor data reaches behind the end of the file",
+                              f"{data + end} bytes needed, the file has {cursor.source.size}")
+
+    def _check_order(self, cursor: Cursor) -> None:
+        if len(self.ends) > SORTED_AT_MOST:
+            raise cursor.error(f"More than {SORTED_AT_MOST} tensors must be in the order of their data", f"{len(self.ends)} that are not")
+        before = (0, 0, 0)
+        for span in sorted(zip(self.offsets, self.ends, range(len(self.ends)))):
+            if span[0] < before[1]:
+                raise self._error(cursor, span[2], "Two tensors overlap", f"offset {span[0]}, tensor {before[2]} ends at {before[1]}")
+            before = span
+
+    def _error(self, cursor: Cursor, index: int, what: str, got: str) -> GgufError:
+        cursor.field = f"tensor data of tensor {index}"
+        return cursor.error(what, got, offset=self.places[index])
+
+
+def read_tensors(cursor: Cursor, count: int, alignment: int, names: Seen) -> tuple[TensorGroup, ...]:
+    """Read `count` tensor infos at the cursor and check each against the file; returns their sums.
+
+    `names` are those of the parts before. A million tensors, the most there may be, take 57 MB and 8 s.
+    """
+    spans = _Spans()
     sums: dict[tuple[str, str, int], list[int]] = {}
     for index in range(count):
-        info = _read_info(cursor, index, alignment)
-        if info.name in names:
-            raise cursor.error("A tensor occurs twice")
-        names.add(info.name)
-        spans.append((info.offset, info.size))
-        total = sums.setdefault((info.type, _role(info), _divisor(info.shape)), [0, 0])
+        if index % 4096 == 0:
+            cursor.check_time()
+        kind, size = _read_info(cursor, index, alignment, names, spans)
+        total = sums.setdefault(kind, [0, 0])
         total[0] += 1
-        total[1] += info.size
-    _check_spans(cursor, spans, alignment)
+        total[1] += size
+    cursor.field = "tensor data"
+    spans.check(cursor, (cursor.offset + alignment - 1) // alignment * alignment)
     return merge_groups([[TensorGroup(*key, *total) for key, total in sums.items()]])
 
 
@@ -83,72 +160,54 @@ def merge_groups(parts: Iterable[Sequence[TensorGroup]]) -> tuple[TensorGroup, .
     return tuple(TensorGroup(*key, *total) for key, total in sorted(sums.items()))
 
 
-def _read_info(cursor: Cursor, index: int, alignment: int) -> _Info:
-    """One tensor info: name, dimensions, type, offset."""
+def _read_info(cursor: Cursor, index: int, alignment: int, names: Seen, spans: _Spans) -> tuple[tuple[str, str, int], int]:
+    """One tensor info (name, dimensions, type, offset): its type, role and row divisor, and its bytes."""
     cursor.field = f"tensor {index}"
     start = cursor.offset
     raw = cursor.take(cursor.length(cursor.limits.tensor_name_bytes, "tensor name"))
-    name = "".join(letter for letter in raw.decode("utf-8", "replace") if letter.isprintable())
-    cursor.field = f"tensor {index} {name}".rstrip()
-    if not name:
-        raise cursor.error("A tensor has no name", offset=start)
-    shape = _read_shape(cursor)
-    number = cursor.number(_U32)
+    cursor.field = f"tensor {index} {printable(raw)}".rstrip()
+    if not raw:
+        raise cursor.error("A tensor has no name", "0 bytes", offset=start)
+    if not names.add(raw):
+        raise cursor.error("A tensor occurs twice", f"tensor {index}", offset=start)
+    start = cursor.offset
+    count = cursor.number(U32)
+    if count not in _SHAPES:
+        raise cursor.error("A tensor must have 1 to 4 dimensions", str(count), offset=start)
+    *shape, number, offset = cursor.unpack(_SHAPES[count])
+    elements = 1
+    for position, dimension in enumerate(shape):
+        if not 1 <= dimension <= cursor.limits.dimension:
+            raise cursor.error(f"A dimension of a tensor is not in 1 to {cursor.limits.dimension}", str(dimension), offset=start + 4 + 8 * position)
+        elements *= dimension
     if number not in TYPES:
-        raise cursor.error("A tensor has an unknown type", str(number), "Update the collection, or choose another quant.", offset=cursor.offset - 4)
+        raise cursor.error("A tensor has an unknown type", str(number), "Update the collection, or choose another quant.", offset=cursor.offset - 12)
     kind, block, block_bytes = TYPES[number]
     if shape[0] % block:
-        raise cursor.error(f"A row of a tensor is not made of whole {kind} blocks", f"{shape[0]} elements, blocks of {block}")
-    offset = cursor.number(U64)
+        raise cursor.error(f"A row of a tensor is not made of whole {kind} blocks", f"{shape[0]} elements, blocks of {block}", offset=start + 4)
     if offset % alignment:
         raise cursor.error(f"The offset of a tensor is not a multiple of {alignment}", str(offset), offset=cursor.offset - 8)
-    elements = 1
-    for dimension in shape:
-        elements *= dimension
-    return _Info(name, kind, shape, offset, elements // block * block_bytes)
+    size = elements // block * block_bytes
+    spans.add(cursor, offset, size, cursor.offset - 8)
+    return (kind, _role(raw, shape), _divisor(shape)), size
 
 
-def _read_shape(cursor: Cursor) -> tuple[int, ...]:
-    """One to four dimensions, fastest first."""
-    count = cursor.number(_U32)
-    if not 1 <= count <= 4:
-        raise cursor.error("A tensor must have 1 to 4 dimensions", str(count), offset=cursor.offset - 4)
-    shape = tuple(cursor.number(U64) for _unused in range(count))
-    for dimension in shape:
-        if not 1 <= dimension <= cursor.limits.dimension:
-            raise cursor.error(f"A dimension of a tensor is not in 1 to {cursor.limits.dimension}", str(dimension), offset=cursor.offset - 8 * count)
-    return shape
-
-
-def _check_spans(cursor: Cursor, spans: list[tuple[int, int]], alignment: int) -> None:
-    """Tensor data must not overlap and must lie inside the file."""
-    cursor.field = "tensor data"
-    data = (cursor.offset + alignment - 1) // alignment * alignment
-    end = 0
-    for offset, size in sorted(spans):
-        if offset < end:
-            raise cursor.error("Two tensors overlap", f"offset {offset}, the tensor before ends at {end}", offset=data + offset)
-        end = offset + size
-    if end and cursor.source.size is not None and data + end > cursor.source.size:
-        raise cursor.error("Tensor data reaches behind the end of the file", f"{data + end} bytes needed, the file has {cursor.source.size}", offset=data)
-
-
-def _role(info: _Info) -> str:
+def _role(name: bytes, shape: Sequence[int]) -> str:
     """How the engine uses a tensor; decides whether it is copied when weights are repacked."""
-    if info.name == "token_embd.weight":
+    if name == b"token_embd.weight":
         return "tied"
-    if info.name == "output.weight":
+    if name == b"output.weight":
         return "output"
-    if info.name in LOOKED_UP:
+    if name in LOOKED_UP:
         return "embedding"
-    dimensions = len(info.shape)
-    while dimensions > 1 and info.shape[dimensions - 1] == 1:
+    dimensions = len(shape)
+    while dimensions > 1 and shape[dimensions - 1] == 1:
         dimensions -= 1
-    if dimensions == 3 and "_exps" in info.name:
+    if dimensions == 3 and b"_exps" in name:
         return "experts"
     return "matrix" if dimensions == 2 else "other"
 
 
-def _divisor(shape: tuple[int, ...]) -> int:
+def _divisor(shape: Sequence[int]) -> int:
     rows = shape[1] if len(shape) > 1 else 1
     return next((divisor for divisor in ROW_DIVISORS if rows % divisor == 0), 1)

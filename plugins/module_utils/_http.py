@@ -16,6 +16,8 @@ from ._errors import FleetError
 USER_AGENT = "localai.fleet"
 # What `open` and `read` of an urllib answer raise when the connection or the answer is bad. HTTPError is among them.
 FAILURES = (OSError, ValueError, http.client.HTTPException)
+HARMLESS = frozenset(("Accept", "Accept-encoding", "Range", "User-agent"))
+"""Headers that another origin may see, as urllib spells them."""
 
 
 class CarefulRedirects(urllib.request.HTTPRedirectHandler):
@@ -26,9 +28,12 @@ class CarefulRedirects(urllib.request.HTTPRedirectHandler):
         if new.scheme != "https" and new.scheme != old.scheme:
             raise FleetError("The server redirects to an address without TLS", bare_url(req.full_url), bare_url(newurl),
                              "Check the address and what stands between.")
+        if fp is not None:  # urllib would read the whole body of the redirect, however long
+            fp.close()
         request = super().redirect_request(req, fp, code, msg, headers, newurl)
         if request is not None and old[:2] != new[:2]:
-            request.remove_header("Authorization")
+            for name in set(request.headers) - HARMLESS:  # a cookie or a header of a name of its own is a credential too
+                request.remove_header(name)
         return request
 
 

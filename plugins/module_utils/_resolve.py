@@ -37,7 +37,7 @@ def resolve_model(
     else:
         entry = _from_web(wanted, ca_path, now)
     header = Header.from_dict(entry.header)
-    check_one_file(wanted.name, header.split_count)
+    check_one_file(wanted.name, header.split_count or 1)
     _check_kind(wanted, header)
     return entry, _warnings(wanted, entry, header)
 
