@@ -1,7 +1,7 @@
 # Two commands matter: `make demo` and `make test`. `make help` lists the rest.
 SHELL := /bin/bash -o pipefail
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-down check test bench setup lint unit docs sanity engine molecule
+.PHONY: help demo demo-down check test bench fuzz setup lint unit docs sanity engine molecule
 
 PYTHON ?= python3
 BIN := $(CURDIR)/.venv/bin
@@ -61,3 +61,7 @@ molecule: setup  ## every scenario: converge, idempotence, verify
 
 bench: setup  ## measurements: tables, nothing asserted (PARTS="headers planning" for some)
 	@$(BIN)/python -m tests.bench $(PARTS)
+
+fuzz: setup  ## RUNS (1000000) hostile GGUF headers, ranges and split sets; what is found stays in tests/fuzz/found
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements/fuzz.txt
+	@$(BIN)/python -m tests.fuzz --runs $(or $(RUNS),1000000) $(FUZZ)

@@ -387,7 +387,7 @@ def _has_essentials(keys: _Keys) -> bool:
 def _refused(cursor: Cursor, keys: _Keys, name: str, what: str, value: Any) -> GgufError:
     """A sentence about a key that was kept."""
     cursor.field = name
-    return cursor.error(what, repr(value)[:80], offset=keys.places[name])
+    return cursor.error(what, repr(value)[:80], offset=keys.places.get(name))
 
 
 def _assemble(cursor: Cursor, keys: _Keys, version: int, later: bool) -> Header:
@@ -454,8 +454,7 @@ def _parameter(cursor: Cursor, keys: _Keys, prefix: str, name: str, value: Any) 
     if name == "rope.scaling.factor" and isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, list) and name not in PER_LAYER:
-        what = f"The number of layers is over the limit of {cursor.limits.layers}" if name == "block_count" else "A parameter must be one number, not an array"
-        raise _refused(cursor, keys, prefix + name, what, value)
+        raise _refused(cursor, keys, prefix + name, "A parameter must be one number, not an array", value)
     for item in value if isinstance(value, list) else [value]:
         if isinstance(item, bool) and name in FLAGS | FLAGS_OR_NUMBERS:
             continue

@@ -1,6 +1,7 @@
 """Trust, redirects and reasons of the controller's HTTP clients."""
 from __future__ import annotations
 
+import io
 import ssl
 import urllib.error
 import urllib.request
@@ -11,8 +12,8 @@ from ansible_collections.localai.fleet.plugins.module_utils._errors import Fleet
 
 
 def redirected(old: str, new: str) -> urllib.request.Request:
-    request = urllib.request.Request(old, headers={"Authorization": "Bearer secretword", "Range": "bytes=0-1"})
-    return _http.CarefulRedirects().redirect_request(request, None, 302, "Found", {}, new)
+    sent = {"Authorization": "Bearer secretword", "Cookie": "secretword", "X-Api-Key": "secretword", "Range": "bytes=0-1", "User-Agent": "x", "Accept": "y"}
+    return _http.CarefulRedirects().redirect_request(urllib.request.Request(old, headers=sent), None, 302, "Found", {}, new)
 
 
 @pytest.mark.parametrize("old, new, kept", [
@@ -21,7 +22,14 @@ def redirected(old: str, new: str) -> urllib.request.Request:
 ])
 def test_credentials_stay_at_their_origin(old, new, kept):
     request = redirected(old, new)
-    assert request.has_header("Authorization") is kept and request.has_header("Range")
+    assert {request.has_header(name) for name in ("Authorization", "Cookie", "X-api-key")} == {kept}
+    assert all(request.has_header(name) for name in ("Range", "User-agent", "Accept"))
+
+
+def test_the_body_of_a_redirect_is_not_read():
+    body = io.BytesIO(b"endless")
+    _http.CarefulRedirects().redirect_request(urllib.request.Request("https://a/x"), body, 302, "Found", {}, "https://a/y")
+    assert body.closed
 
 
 def test_no_redirect_leaves_tls():

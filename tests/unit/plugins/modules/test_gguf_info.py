@@ -24,10 +24,30 @@ def test_quartet(run_module: Run, file: Path) -> None:
     header = results[0]["header"]
     assert results[0]["changed"] is False and (header["architecture"], header["file_type"], header["tensor_count"]) == ("llama", 15, 8)
     assert {group["role"] for group in header["tensors"]} == {"embedding", "matrix", "output", "other"}
+    assert (results[0]["mode"], results[0]["sources"]) == ("exact", [str(file)])
+    assert re.fullmatch(r"llama, 2 layers, 64 tokens of vocabulary; read [0-9,]+ of [0-9,]+ bytes \([0-9.]+ %\) in exact mode", results[0]["msg"])
 
 
 def test_plan_mode_reads_no_tensor_infos(run_module: Run, file: Path) -> None:
-    assert "tensors" not in run_module("gguf_info", {"path": str(file)})["header"]
+    result = run_module("gguf_info", {"path": str(file)})
+    assert "tensors" not in result["header"] and result["mode"] == "plan" and result["msg"].endswith("in plan mode")
+
+
+def test_plan_mode_reads_a_thousandth_of_a_large_file(run_module: Run, tmp_path: Path) -> None:
+    large = write(tmp_path / "large.gguf", dense(vocabulary=150_000), dense_tensors())
+    with large.open("r+b") as stream:
+        stream.truncate(300_000_000)
+    header = run_module("gguf_info", {"path": str(large)})["header"]
+    assert header["bytes_read"] == 65_536 <= header["file_size"] / 1_000 and not header["complete"] and "alignment" not in header
+
+
+def test_all_parts_of_a_split_model(run_module: Run, tmp_path: Path) -> None:
+    split = [{"split.no": number, "split.count": 2} for number in range(2)]
+    parts = [write(tmp_path / "1.gguf", {**dense(), **split[0]}, dense_tensors()), write(tmp_path / "2.gguf", split[1], [])]
+    result = run_module("gguf_info", {"path": [str(part) for part in parts]})
+    assert (result["header"]["split_count"], result["header"]["tensor_count"], result["sources"]) == (2, 8, [str(part) for part in parts])
+    wrong = run_module("gguf_info", {"path": [str(part) for part in parts[::-1]]})
+    assert wrong["failed"] and "do not fit together" in wrong["msg"]
 
 
 @pytest.mark.parametrize("args, text", [
@@ -60,4 +80,4 @@ def test_url_without_ranges_is_enough_for_the_first_bytes(run_module: Run, file:
     finally:
         server.shutdown()
         server.server_close()
-    assert result["header"]["architecture"] == "llama" and "s3cret" not in str(result)
+    assert result["header"]["architecture"] == "llama" and "s3cret" not in str(result) and result["sources"][0].endswith("/tiny.gguf")
