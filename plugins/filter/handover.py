@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import Any, Callable
 
-from ansible_collections.localai.fleet.plugins.module_utils._handover import addresses, listen_address, model_files, routes
+from ansible_collections.localai.fleet.plugins.module_utils._handover import addresses, listen_address, model_files, routes, served
 from ansible_collections.localai.fleet.plugins.plugin_utils._filters import told
 
 
@@ -19,4 +19,5 @@ class FilterModule:
             "listen_address": told(listen_address),
             "model_files": told(model_files),
             "routes": told(routes),
+            "served": told(served),
         }

@@ -25,9 +25,12 @@ def daemon_settings(hardened: Mapping[str, Any], existing: str, user: Mapping[st
     return existing if unchanged(settings, existing) else text(settings)
 
 
-def model_yaml(instances: Sequence[Mapping[str, Any]], wanted: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
-    """Files of the models folder, one a served name."""
-    rendered = render_all(_plain(instances), _plain(wanted))
+def model_yaml(instances: Sequence[Mapping[str, Any]], wanted: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """What the settings folder of each instance holds, one file a served name."""
+    return [{"name": instance["name"], "files": _files(render_all(instance, _plain(wanted)))} for instance in _plain(instances)]
+
+
+def _files(rendered: Mapping[str, Any]) -> list[dict[str, str]]:
     return [
         {"name": f"{name}.yaml", "content": MANAGED + yaml.safe_dump(rendered[name], sort_keys=False, width=1000), "mode": "0640"}
         for name in sorted(rendered)

@@ -4,7 +4,7 @@
 # This file is private to the collection localai.fleet.
 """What a running container is: its limits and hardening as the engine tells them, its use as the kernel counts it.
 
-Of the environment only LOCALAI_THREADS is ever returned: other values may be secrets.
+Of the environment two numbers are returned, LOCALAI_THREADS and LOCALAI_MAX_ACTIVE_BACKENDS: other values may be secrets.
 """
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from typing import Any, Mapping, Optional, Sequence
 from ._cgroup import Tree, group_memory, own_groups, pairs, to_int
 
 THREADS = "LOCALAI_THREADS="
+MAX_ACTIVE = "LOCALAI_MAX_ACTIVE_BACKENDS="
 PROCESSES = 64  # more are not listed
 
 
@@ -35,7 +36,8 @@ def describe(inspected: Mapping[str, Any], digests: Sequence[str], tree: Tree) -
         "image": config.get("Image"),
         "image_digest": _digest(str(config.get("Image") or ""), digests),
         "user": config.get("User") or "",
-        "threads_env": _threads(config.get("Env") or []),
+        "threads_env": _number(config.get("Env") or [], THREADS),
+        "max_active_env": _number(config.get("Env") or [], MAX_ACTIVE),
         **_limits(inspected.get("HostConfig") or {}),
         **_use(tree, pid or None),
     }
@@ -50,8 +52,8 @@ def _digest(reference: str, digests: Sequence[str]) -> Optional[str]:
     return known[0] if known else None
 
 
-def _threads(environment: Sequence[str]) -> Optional[int]:
-    return next((to_int(entry[len(THREADS):]) for entry in environment if entry.startswith(THREADS)), None)
+def _number(environment: Sequence[str], start: str) -> Optional[int]:
+    return next((to_int(entry[len(start):]) for entry in environment if entry.startswith(start)), None)
 
 
 def _cpus(host: Mapping[str, Any]) -> Optional[float]:

@@ -68,6 +68,16 @@ def routes(plan: Mapping[str, Any], gateway: str, addresses: Mapping[str, str], 
     return [found[name] for name in sorted(found)]
 
 
+def served(plan: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """What to ask a gateway for: `{name, kind, aliases, times}` of each model, by name; `times` is how many instances hold it."""
+    found: dict[str, dict[str, Any]] = {}
+    for model in (model for host in plan["hosts"] for model in _models(plan, host)):
+        entry = found.setdefault(model["name"], {"name": model["name"], "kind": model["kind"], "aliases": set(), "times": 0})
+        entry["aliases"] |= set(model["aliases"])
+        entry["times"] += 1
+    return [{**found[name], "aliases": sorted(found[name]["aliases"])} for name in sorted(found)]
+
+
 def _models(plan: Mapping[str, Any], host: str) -> list[Mapping[str, Any]]:
     return [model for instance in plan["hosts"].get(host, {}).get("instances", []) for model in instance["models"]]
 

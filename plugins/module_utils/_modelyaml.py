@@ -38,14 +38,14 @@ def alias(name: str, target: str) -> dict[str, Any]:
     return {"name": name, "alias": target}
 
 
-def render_all(instances: Sequence[Mapping[str, Any]], wanted: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
-    """Settings by served name of all models and aliases of a host's instances.
+def render_all(instance: Mapping[str, Any], wanted: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Settings by served name of the models and aliases of one instance: what it lists is what it loads, so it gets no other's.
 
     FleetError for a planned model that is not wanted: plan and inventory were made apart.
     """
     by_name = {item["name"]: item for item in wanted}
     result: dict[str, dict[str, Any]] = {}
-    for model in (model for instance in instances for model in instance["models"]):
+    for model in instance["models"]:
         if model["name"] not in by_name:
             raise FleetError("The plan names a model that models_wanted lacks", got=model["name"], do="Plan again.")
         result[model["name"]] = render(model, by_name[model["name"]])

@@ -50,11 +50,12 @@ class Target:
 
 @dataclass(frozen=True)
 class Wanted:
-    """A served model: its name, its kind and its other names."""
+    """A served model: its name, its kind, its other names, and how often to ask it by its name."""
 
     name: str
     kind: str = "chat"
     aliases: tuple[str, ...] = ()
+    times: int = 1
 
 
 @dataclass(frozen=True)
@@ -361,7 +362,7 @@ def _listed(client: Client, wanted: Sequence[Wanted]) -> Check:
     return _check("models", "/v1/models", "200 with every wanted name", ask)
 
 
-def _answers(client: Client, name: str, kind: str, options: Options) -> Check:
+def _answers(client: Client, name: str, kind: str, options: Options, place: str = "") -> Check:
     def ask() -> tuple[bool, str, str]:
         answer = client.ask_patiently(*_question(kind, name, options))
         result = _result(kind, answer.json()) if answer.status == 200 else ""
@@ -369,7 +370,7 @@ def _answers(client: Client, name: str, kind: str, options: Options) -> Check:
             "Ask the model by hand: an empty answer points to its chat template, its stop words or max_tokens."
         return bool(result), f"200, {result}" if result else f"{_said(answer)}, no {kind} answer", cure
 
-    return _check(kind, name, f"200 with a {kind} answer", ask)
+    return _check(kind, place or name, f"200 with a {kind} answer", ask)
 
 
 def _refused(client: Client, name: str, key: str) -> Check:
@@ -499,6 +500,8 @@ def _streamed(name: str, want: str, seen: _Stream) -> Check:
 def _model_checks(client: Client, model: Wanted, options: Options) -> Iterator[Check]:
     for name in (model.name, *model.aliases):
         yield _answers(client, name, model.kind, options)
+    for time_ in range(2, model.times + 1):
+        yield _answers(client, model.name, model.kind, options, f"{model.name}, time {time_} of {model.times}")
     if options.stream and model.kind in ("chat", "completion"):
         yield _stream(client, model, options)
 

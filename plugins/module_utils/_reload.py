@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # This file is private to the collection localai.fleet.
-"""How a running LocalAI comes to serve what its models folder holds. Pure Python.
+"""How a running LocalAI comes to serve what its settings folder holds. Pure Python.
 
 LocalAI v4.9 does not watch its models. A reload adds and overwrites but never drops; a loaded model keeps its old
 settings until its engine process is stopped, and stopping it without a reload starts it with the old settings again.
@@ -45,8 +45,8 @@ class Decision:
 def decide(wanted: Mapping[str, str], recorded: Mapping[str, Any] | None, running: Running, written: float) -> Decision:
     """What `running` needs to serve `wanted`, digests of settings by served name.
 
-    `recorded` is what `record` returned when the container was last brought up to date, or None. `written` is when the
-    models folder last changed, in seconds since 1970. A container that started later has read everything.
+    `recorded` is what `record` returned when the container was last brought up to date, or None. `written` is when its
+    settings folder last changed, in seconds since 1970. A container that started later has read everything.
     """
     if recorded is None or (recorded.get("container_id"), recorded.get("started_at")) != (running.container_id, running.started_at):
         return Decision(restart=running.started <= written)

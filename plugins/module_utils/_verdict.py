@@ -13,6 +13,7 @@ THROTTLED_SHARE = 0.01  # more than one period in a hundred stopped is a wrong p
 THROTTLED_PERIODS = 5  # half a second: loading a model or collecting garbage may touch the limit in a short probe; one thread too many does for good
 GIB = 1024**3
 CPUS_TOLERANCE = 0.001
+SET_BY_ENVIRONMENT = ("threads", "max_active")
 ROOT_USERS = ("", "0", "root")
 
 Info = Mapping[str, Any]
@@ -80,10 +81,8 @@ def _instance_checks(host: str, instance: Info, before: Optional[Info], after: O
     yield _check(host, instance, "container", _running(after))
     if after is None:
         return
-    for name in ("memory_limit", "cpus", "threads"):
+    for name in ("memory_limit", "cpus", "cpuset", "threads", "max_active"):
         yield _check(host, instance, name, _same(name, instance, after))
-    if instance.get("cpuset"):
-        yield _check(host, instance, "cpuset", _same("cpuset", instance, after))
     yield _check(host, instance, "hardening", _hardened(after))
     yield _check(host, instance, "throttled", _throttled(before, after))
     if instance.get("memory_planned") and after.get("memory_anonymous_bytes") is not None:
@@ -103,12 +102,13 @@ def _running(info: Optional[Info]) -> tuple[bool, str, str, str]:
 
 def _same(name: str, instance: Info, info: Info) -> tuple[bool, Any, Any, str]:
     """The container has what the plan says."""
-    want, got = instance.get(name), info.get("threads_env" if name == "threads" else name)
+    want, got = instance.get(name), info.get(f"{name}_env" if name in SET_BY_ENVIRONMENT else name)
     if name == "cpus" and want is not None and got is not None:
         same = abs(got - want) < CPUS_TOLERANCE
     else:
         same = got == want
-    return same, "none" if got is None else got, want, "The container is not from this plan: run site.yml for this host."
+    got, want = ("none" if value is None else value for value in (got, want))
+    return same, got, want, "The container is not from this plan: run site.yml for this host."
 
 
 def _kept_rights(info: Info) -> Iterator[str]:

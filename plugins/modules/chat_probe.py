@@ -56,6 +56,12 @@ options:
         type: list
         elements: str
         default: []
+      times:
+        description:
+          - How often to ask it by its name. With as many times as instances behind a gateway that takes turns, each is asked once
+            while nobody else asks.
+        type: int
+        default: 1
   prompt:
     description: What is asked.
     type: str
@@ -155,6 +161,7 @@ def argument_spec() -> dict[str, dict[str, Any]]:
         "name": {"type": "str", "required": True},
         "kind": {"type": "str", "choices": list(KINDS), "default": "chat"},
         "aliases": {"type": "list", "elements": "str", "default": []},
+        "times": {"type": "int", "default": 1},
     }
     return {
         "base_url": {"type": "str", "required": True},
@@ -174,7 +181,7 @@ def argument_spec() -> dict[str, dict[str, Any]]:
 def desired(params: dict[str, Any]) -> tuple[Target, list[Wanted], Options]:
     """What to ask, of whom, and how."""
     target = Target(*(params[name] for name in ("base_url", "key", "ca_file", "resolve_to", "timeout")))
-    wanted = [Wanted(model["name"], model["kind"], tuple(model["aliases"])) for model in params["models"]]
+    wanted = [Wanted(model["name"], model["kind"], tuple(model["aliases"]), model["times"]) for model in params["models"]]
     options = Options(params["prompt"], params["max_tokens"], params["stream"], params["ready_path"],
                       tuple(params["closed_routes"]))
     return target, wanted, options

@@ -12,7 +12,7 @@ version_added: 0.1.0
 description:
   - Reads the containers of instances from the engine's command line client, and their processor and memory counters from control groups
     of version 1 and 2.
-  - Returns no environment value but the number of threads, and no command line, because others may be secrets.
+  - Returns no environment value but the numbers of threads and of active backends, and no command line, because others may be secrets.
   - On a host without Docker, or whose engine does not run, the list is empty and RV(reason) says why.
 extends_documentation_fragment:
   - localai.fleet.attributes
@@ -58,6 +58,7 @@ instances:
     image_digest: {description: The digest of the image., type: str, returned: success}
     user: {description: The user that it runs as., type: str, returned: success, sample: "999:999"}
     threads_env: {description: The value of LOCALAI_THREADS., type: int, returned: success}
+    max_active_env: {description: The value of LOCALAI_MAX_ACTIVE_BACKENDS., type: int, returned: success}
     memory_limit: {description: Memory limit., type: int, returned: success}
     cpus: {description: CPU limit in cores., type: float, returned: success, sample: 2.0}
     cpuset: {description: CPUs that it is pinned to., type: str, returned: success, sample: 0-3}

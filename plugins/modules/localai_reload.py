@@ -2,12 +2,12 @@
 # Copyright (c) 2026 localai.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Have running LocalAI containers serve what their models folder holds."""
+"""Have running LocalAI containers serve what their settings folders hold."""
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: localai_reload
-short_description: Have running LocalAI containers serve what their models folder holds
+short_description: Have running LocalAI containers serve what their settings folders hold
 version_added: 0.1.0
 description:
   - LocalAI does not watch its models. This module reloads it for new and changed models, stops the engine processes of
@@ -16,31 +16,36 @@ description:
 options:
   containers:
     description:
-      - Names of the containers.
-    type: list
-    elements: str
-    required: true
-  files:
-    description:
-      - The wanted files of the models folder, as they were given to M(localai.fleet.config_files).
+      - The containers.
     type: list
     elements: dict
     required: true
     suboptions:
       name:
-        description: Name of the file; without its ending it is the served name.
+        description: Name of the container, and of its settings folder.
         type: str
         required: true
-      content:
-        description: The whole content.
-        type: str
+      files:
+        description: The wanted files of its settings folder, as they were given to M(localai.fleet.config_files).
+        type: list
+        elements: dict
         required: true
-      mode:
-        description: Permissions; not used here.
-        type: str
+        suboptions:
+          name:
+            description: Name of the file; without its ending it is the served name.
+            type: str
+            required: true
+          content:
+            description: The whole content.
+            type: str
+            required: true
+          mode:
+            description: Permissions; not used here.
+            type: str
   path:
     description:
-      - The models folder. A container that started before its last change is restarted when nothing is known of it.
+      - The folder that holds the settings folders.
+      - A container that started before the last change of its own is restarted when nothing is known of it.
     type: path
     required: true
   state:
@@ -75,11 +80,12 @@ author:
 """
 
 EXAMPLES = r"""
-- name: Serve what the folder holds
+- name: Serve what the folder /opt/localai/config/localai/localai holds
   localai.fleet.localai_reload:
-    containers: [localai]
-    files: "{{ model_files }}"
-    path: /opt/localai/models
+    containers:
+      - name: localai
+        files: "{{ model_files }}"
+    path: /opt/localai/config/localai
     state: /opt/localai/state/instances.json
     api_key: "{{ admin_key }}"
 """
@@ -123,9 +129,9 @@ REQUEST_TIMEOUT = 60
 def argument_spec():
     """Options as documented."""
     text = {"type": "str", "required": True}
+    files = {"type": "list", "elements": "dict", "required": True, "options": {"name": text, "content": text, "mode": {"type": "str"}}}
     return {
-        "containers": {"type": "list", "elements": "str", "required": True},
-        "files": {"type": "list", "elements": "dict", "required": True, "options": {"name": text, "content": text, "mode": {"type": "str"}}},
+        "containers": {"type": "list", "elements": "dict", "required": True, "options": {"name": text, "files": files}},
         "path": {"type": "path", "required": True},
         "state": {"type": "path", "required": True},
         "api_key": {"type": "str", "required": True, "no_log": True},
@@ -238,15 +244,16 @@ def apply(module, running, address, decision):
     return running, address
 
 
-def bring(module, name, wanted, recorded):
+def bring(module, container, recorded):
     """Bring one container up to date; returns the decision, its new record and its address (None: not running, which only check mode accepts)."""
+    name, wanted = container["name"], digests(container["files"])
     found = inspect(module, name) if module.get_bin_path("docker") else None
     if found is None:
         if module.check_mode:
             return Decision(), None, None
         raise FleetError("The container does not run", name, do=f"Look at docker logs {name}.")
     running, address = found
-    decision = decide(wanted, recorded, running, written(module.params["path"]))
+    decision = decide(wanted, recorded, running, written(os.path.join(module.params["path"], name)))
     if not module.check_mode:
         running, address = apply(module, running, address, decision)
     return decision, record(wanted, running), address
@@ -256,9 +263,9 @@ def main():
     """Read, plan, apply, exit."""
     module = AnsibleModule(argument_spec(), supports_check_mode=True)
     params = module.params
-    before, wanted = read_state(params["state"]), digests(params["files"])
+    before = read_state(params["state"])
     try:
-        done = [(name, *bring(module, name, wanted, before.get(name))) for name in params["containers"]]
+        done = [(item["name"], *bring(module, item, before.get(item["name"]))) for item in params["containers"]]
         instances = [entry for dummy, dummy, entry, dummy in done]
         changed = any(decision.changed for dummy, decision, dummy, dummy in done) or instances != list(before.values())
         if changed and not module.check_mode:

@@ -24,7 +24,7 @@ def test_compose_env() -> None:
     ("compose_env", [{"A-B": "c"}], "name is not usable"),
     ("image_reference", [{"name": "quay.io/a/b"}], "no digest"),
     ("daemon_settings", [{}, "{", {}], "not JSON"),
-    ("model_yaml", [[{"models": [{"name": "m"}]}], []], "models_wanted lacks"),
+    ("model_yaml", [[{"name": "localai", "models": [{"name": "m"}]}], []], "models_wanted lacks"),
 ])
 def test_errors_are_sentences(name, arguments, sentence) -> None:
     with pytest.raises(AnsibleFilterError, match=sentence):
@@ -37,10 +37,15 @@ def test_daemon_settings_leave_a_file_that_says_the_same() -> None:
     assert json.loads(FILTERS["daemon_settings"]({"live-restore": True}, "", {}, ["https://m"])) == {"live-restore": True, "registry-mirrors": ["https://m"]}
 
 
-def test_model_yaml_is_one_file_a_served_name() -> None:
+def test_model_yaml_is_a_folder_an_instance_and_one_file_a_served_name() -> None:
     model = {"name": "m", "sha256": "a" * 64, "kind": "chat", "threads": 1, "threads_batch": 1, "context": 512, "batch": 512, "slots": 1, "unified": True,
              "kv_type": "f16", "prompt_cache": 0, "checkpoints": 0, "aliases": ["gpt-4"]}
-    files = FILTERS["model_yaml"]([{"models": [model]}], [{"name": "m", "template": {"chat": "{{.Input}}\nassistant:"}}])
+    other = {**model, "name": "n", "threads": 2, "aliases": []}
+    folders = FILTERS["model_yaml"]([{"name": "localai", "models": [model]}, {"name": "localai-ondemand", "models": [other]}],
+                                    [{"name": "m", "template": {"chat": "{{.Input}}\nassistant:"}}, {"name": "n"}])
+    assert [(folder["name"], [item["name"] for item in folder["files"]]) for folder in folders] == [
+        ("localai", ["gpt-4.yaml", "m.yaml"]), ("localai-ondemand", ["n.yaml"])]
+    files = folders[0]["files"]
     assert [(item["name"], item["mode"]) for item in files] == [("gpt-4.yaml", "0640"), ("m.yaml", "0640")]
     assert yaml.safe_load(files[0]["content"]) == {"name": "gpt-4", "alias": "m"}
     assert yaml.safe_load(files[1]["content"])["template"] == {"chat": "{{.Input}}\nassistant:"}

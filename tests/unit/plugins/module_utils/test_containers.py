@@ -13,7 +13,7 @@ DIGEST = "sha256:" + "1" * 64
 INSPECTED = {
     "Id": ID, "Name": "/localai", "Image": "sha256:" + "2" * 64, "RestartCount": 1,
     "State": {"Running": True, "Pid": 42, "OOMKilled": False, "StartedAt": "2026-11-23T04:00:00Z", "Health": {"Status": "healthy"}},
-    "Config": {"Image": f"registry:5000/local-ai@{DIGEST}", "User": "999:999", "Env": ["KEY=hunter2", "LOCALAI_THREADS=2"]},
+    "Config": {"Image": f"registry:5000/local-ai@{DIGEST}", "User": "999:999", "Env": ["KEY=hunter2", "LOCALAI_THREADS=2", "LOCALAI_MAX_ACTIVE_BACKENDS=1"]},
     "HostConfig": {"Memory": 1000, "NanoCpus": 1500000000, "CpusetCpus": "0-1", "PidsLimit": 256, "ReadonlyRootfs": True,
                    "CapDrop": ["ALL"], "CapAdd": None, "SecurityOpt": ["no-new-privileges:true"],
                    "PortBindings": {"8080/tcp": [{"HostIp": "10.0.0.5", "HostPort": "8080"}]}},
@@ -51,7 +51,7 @@ def test_a_running_instance(tmp_path, files):
     assert got == {
         "name": "localai", "id": ID, "running": True, "health": "healthy", "oom_killed": False, "restart_count": 1,
         "started_at": "2026-11-23T04:00:00Z", "image": f"registry:5000/local-ai@{DIGEST}", "image_digest": DIGEST,
-        "user": "999:999", "threads_env": 2, "memory_limit": 1000, "cpus": 1.5, "cpuset": "0-1", "pids_limit": 256,
+        "user": "999:999", "threads_env": 2, "max_active_env": 1, "memory_limit": 1000, "cpus": 1.5, "cpuset": "0-1", "pids_limit": 256,
         "read_only": True, "privileged": False, "cap_drop": ["ALL"], "cap_add": [], "security_opt": ["no-new-privileges:true"],
         "ports": ["10.0.0.5:8080->8080/tcp"], "nr_periods": 23, "nr_throttled": 21, "memory_anonymous_bytes": 120,
         "memory_file_bytes": 30, "processes": [
@@ -65,7 +65,8 @@ def test_a_stopped_container_without_limits(tmp_path):
     stopped = {"Id": ID, "Name": "/x", "State": {"Running": False, "Pid": 0}, "Config": {"Env": None}, "HostConfig": {"PidsLimit": -1}}
     got = _containers.describe(stopped, [f"registry/x@{DIGEST}"], plant(tmp_path, V1))
     assert (got["running"], got["health"], got["nr_periods"], got["memory_anonymous_bytes"]) == (False, None, None, None)
-    assert (got["memory_limit"], got["cpus"], got["pids_limit"], got["threads_env"], got["ports"]) == (None, None, None, None, [])
+    assert (got["memory_limit"], got["cpus"], got["pids_limit"], got["threads_env"], got["max_active_env"]) == (None,) * 5
+    assert got["ports"] == []
     assert (got["image_digest"], got["processes"]) == (DIGEST, [])
 
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import pytest
 from ansible_collections.localai.fleet.plugins.module_utils._errors import FleetError
-from ansible_collections.localai.fleet.plugins.module_utils._handover import addresses, listen_address, model_files, routes
+from ansible_collections.localai.fleet.plugins.module_utils._handover import addresses, listen_address, model_files, routes, served
 
 SHA_A, SHA_B = "a" * 64, "b" * 64
 
@@ -76,6 +76,16 @@ def test_an_alias_is_a_route_of_its_own() -> None:
     assert routes(plan(a=both, b=both), "a", {"b": "192.0.2.2"}, 8080) == [
         {"name": "gpt-4", "model": "small", "kind": "chat", "upstreams": ["localai:8080", "192.0.2.2:8080"]},
         {"name": "small", "model": "small", "kind": "chat", "upstreams": ["localai:8080", "192.0.2.2:8080"]},
+    ]
+
+
+def test_a_name_is_asked_once_for_each_instance_that_holds_it() -> None:
+    node = [model("small", ("gpt-4",))]
+    instances = [{"name": "localai-node0", "models": node}, {"name": "localai-node1", "models": node},
+                 {"name": "localai-ondemand", "models": [model("e", kind="embedding")]}]
+    assert served({"hosts": {"a": {"instances": instances}, "b": {"instances": [{"name": "localai", "models": [model("small")]}]}}}) == [
+        {"name": "e", "kind": "embedding", "aliases": [], "times": 1},
+        {"name": "small", "kind": "chat", "aliases": ["gpt-4"], "times": 3},
     ]
 
 

@@ -40,10 +40,10 @@ def test_an_unknown_kind_is_a_sentence() -> None:
 
 
 def test_render_all_has_models_and_aliases() -> None:
-    found = _modelyaml.render_all([{"models": [PLANNED]}, {"models": [{**PLANNED, "name": "n", "aliases": []}]}], [{"name": "m"}, {"name": "n"}])
+    found = _modelyaml.render_all({"models": [PLANNED, {**PLANNED, "name": "n", "aliases": []}]}, [{"name": "m"}, {"name": "n"}])
     assert found == {"m": PLAIN, "gpt-4": {"name": "gpt-4", "alias": "m"}, "n": {**PLAIN, "name": "n"}}
 
 
 def test_a_planned_model_must_be_wanted() -> None:
     with pytest.raises(FleetError, match="models_wanted lacks"):
-        _modelyaml.render_all([{"models": [PLANNED]}], [])
+        _modelyaml.render_all({"models": [PLANNED]}, [])

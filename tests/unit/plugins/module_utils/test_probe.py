@@ -173,6 +173,14 @@ def test_busy_for_a_short_time_is_asked_again(serve):
     assert [name for name, _target, _got in failed(ask(server.url))] == ["embedding"]
 
 
+def test_a_model_is_asked_as_often_as_it_has_instances(serve):
+    good, down = GOOD[("POST", "/v1/chat/completions")], (502, b"")
+    checks = ask(serve({("POST", "/v1/chat/completions"): [good, good, down]}).url, wanted=[_probe.Wanted("m", times=3)],
+                 options=_probe.Options(stream=False))
+    assert [check.target for check in checks if check.name == "chat"] == ["m", "m, time 2 of 3", "m, time 3 of 3"]
+    assert failed(checks) == [("chat", "m, time 3 of 3", "502, no chat answer")]
+
+
 def test_an_open_service_is_told(serve):
     server = serve(guarded=False)
     assert [name for name, _target, _got in failed(ask(server.url))] == ["no_key", "wrong_key"]

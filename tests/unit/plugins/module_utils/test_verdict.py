@@ -14,7 +14,7 @@ PLAN = {"hosts": {
 }}
 INFO = {
     "name": "localai", "id": "a", "started_at": "t", "running": True, "health": "healthy", "oom_killed": False,
-    "memory_limit": 2 * GIB, "cpus": 2.0, "cpuset": None, "threads_env": 2, "read_only": True, "user": "999:999",
+    "memory_limit": 2 * GIB, "cpus": 2.0, "cpuset": None, "threads_env": 2, "max_active_env": None, "read_only": True, "user": "999:999",
     "cap_drop": ["ALL"], "cap_add": [], "security_opt": ["no-new-privileges:true"], "privileged": False, "pids_limit": 99,
     "nr_periods": 100, "nr_throttled": 50, "memory_anonymous_bytes": GIB // 2, "memory_file_bytes": 1,
 }
@@ -36,9 +36,9 @@ def failures(result):
 def test_all_is_well():
     result = judge()
     assert (result["ok"], result["failed"], failures(result)) == (True, 0, [])
-    assert result["summary"] == "All 8 checks passed."
+    assert result["summary"] == "All 10 checks passed."
     assert [check["name"] for check in result["checks"]] == [
-        "container", "memory_limit", "cpus", "threads", "hardening", "throttled", "memory", "chat"]
+        "container", "memory_limit", "cpus", "cpuset", "threads", "max_active", "hardening", "throttled", "memory", "chat"]
     assert result["measured"] == [{
         "host": "ai1", "instance": "localai", "memory_planned": GIB, "memory_limit": 2 * GIB, "memory_anonymous": GIB // 2,
         "memory_file": 1, "throttled_share": 0.01}]
@@ -57,6 +57,8 @@ def test_all_is_well():
         ({"cpus": 1.5}, "cpus", "1.5"),
         ({"threads_env": None}, "threads", "none"),
         ({"threads_env": 4}, "threads", "4"),
+        ({"cpuset": "0-1"}, "cpuset", "0-1"),
+        ({"max_active_env": 1}, "max_active", "1"),
         ({"read_only": False}, "hardening", "writable root file system"),
         ({"user": ""}, "hardening", "runs as root"),
         ({"user": "0:999"}, "hardening", "runs as root"),
@@ -73,7 +75,7 @@ def test_all_is_well():
 def test_one_thing_is_wrong(after, name, got):
     result = judge(after)
     assert failures(result) == [("ai1", "localai", name, got)]
-    assert (result["ok"], result["failed"], result["summary"]) == (False, 1, f"1 of 8 checks failed: ai1 localai {name}.")
+    assert (result["ok"], result["failed"], result["summary"]) == (False, 1, f"1 of 10 checks failed: ai1 localai {name}.")
     assert all(check["cure"].endswith(".") for check in result["checks"] if not check["ok"])
 
 
@@ -110,6 +112,17 @@ def test_pinned_instances():
     plan = {"hosts": {"ai1": {"instances": [{**PLAN["hosts"]["ai1"]["instances"][0], "cpuset": "0-3"}]}}}
     assert failures(judge(plan=plan)) == [("ai1", "localai", "cpuset", "none")]
     assert judge({"cpuset": "0-3"}, plan=plan)["ok"]
+
+
+def test_each_instance_of_a_host_is_judged():
+    planned = PLAN["hosts"]["ai1"]["instances"][0]
+    instances = [{**planned, "name": "localai-node0", "cpuset": "0-1"}, {**planned, "name": "localai-node1", "cpuset": "2-3"},
+                 {**planned, "name": "localai-ondemand", "max_active": 1, "residency": "on_demand"}]
+    found = [{**AFTER, "name": "localai-node0", "cpuset": "0-1"}, {**AFTER, "name": "localai-node1", "cpuset": "0-1"},
+             {**AFTER, "name": "localai-ondemand", "processes": []}]
+    before = [{**info, "nr_periods": 100, "nr_throttled": 50} for info in found]
+    result = _verdict.verdict({"hosts": {"ai1": {"instances": instances}}}, {"ai1": before}, {"ai1": {"instances": found}}, [])
+    assert failures(result) == [("ai1", "localai-node1", "cpuset", "0-1"), ("ai1", "localai-ondemand", "max_active", "none")]
 
 
 @pytest.mark.parametrize(

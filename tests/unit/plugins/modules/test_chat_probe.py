@@ -43,13 +43,13 @@ def stable(result):
 
 
 def test_quartet(run_module, url):
-    args = {"base_url": url, "key": KEY, "models": [{"name": "m"}], "stream": False, "ready_path": "", "timeout": 5}
+    args = {"base_url": url, "key": KEY, "models": [{"name": "m", "times": 2}], "stream": False, "ready_path": "", "timeout": 5}
     results = [run_module("chat_probe", args, check=check) for check in (True, False, True, False)]
     for result in results:
         assert (result["changed"], result["ok"], result["failed_checks"]) == (False, True, 0)
         assert stable(result) == stable(results[0])
         assert KEY not in json.dumps(result)
-    assert [check["name"] for check in results[0]["checks"]][:4] == ["models", "chat", "no_key", "wrong_key"]
+    assert [check["name"] for check in results[0]["checks"]][:5] == ["models", "chat", "chat", "no_key", "wrong_key"]
 
 
 def test_failed_checks_do_not_fail_the_module(run_module, url):

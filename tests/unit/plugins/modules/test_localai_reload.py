@@ -36,21 +36,22 @@ def localai():
 
 @pytest.fixture
 def deployed(tmp_path, localai, fake_docker):
-    """A container that started after its models folder was last written; `restart` makes it a younger one."""
-    (tmp_path / "models").mkdir()
+    """A container that started after its settings folder was last written; `restart` makes it a younger one."""
+    (tmp_path / "settings" / "localai").mkdir(parents=True)
     container = [{"Id": "c" * 64, "State": {"Running": True, "StartedAt": "2099-01-01T00:00:00.123456789Z"},
                   "NetworkSettings": {"Networks": {"localai": {"IPAddress": "127.0.0.1"}}}}]
     (tmp_path / "inspect.json").write_text(json.dumps(container))
     log = fake_docker(f'case "$1" in inspect) cat {tmp_path}/inspect.json;; restart) sed -i s/2099-01-01/2099-01-02/ {tmp_path}/inspect.json;; esac')
-    args = {"containers": ["localai"], "path": str(tmp_path / "models"), "state": str(tmp_path / "state" / "instances.json"),
+    args = {"path": str(tmp_path / "settings"), "state": str(tmp_path / "state" / "instances.json"),
             "api_key": KEY, "port": localai.server_address[1], "timeout": 10,
-            "files": [{"name": "m.yaml", "content": "threads: 1\n", "mode": "0640"}, {"name": "gpt-4.yaml", "content": "alias: m\n"}]}
+            "containers": [{"name": "localai", "files": [{"name": "m.yaml", "content": "threads: 1\n", "mode": "0640"},
+                                                         {"name": "gpt-4.yaml", "content": "alias: m\n"}]}]}
     return args, log
 
 
 def with_files(args, **contents):
     """The arguments with other files."""
-    return {**args, "files": [{"name": f"{name}.yaml", "content": text} for name, text in contents.items()]}
+    return {**args, "containers": [{"name": "localai", "files": [{"name": f"{name}.yaml", "content": text} for name, text in contents.items()]}]}
 
 
 def test_quartet(run_module, deployed, localai) -> None:
@@ -94,6 +95,25 @@ def test_what_was_not_finished_is_done_by_the_next_run(run_module, deployed, loc
     assert "refused to take its new settings" in run_module("localai_reload", changed)["msg"]
     localai.answers.clear()
     assert run_module("localai_reload", changed)["actions"] == {"localai": "reload, stop m"}
+
+
+def test_each_container_has_settings_of_its_own(run_module, deployed, localai) -> None:
+    args, log = deployed
+    both = {**args, "containers": args["containers"] + [{"name": "localai-ondemand", "files": [{"name": "n.yaml", "content": "threads: 1\n"}]}]}
+    run_module("localai_reload", both)
+    both["containers"][1]["files"][0]["content"] = "threads: 2\n"
+    assert run_module("localai_reload", both)["actions"] == {"localai": "nothing", "localai-ondemand": "reload, stop n"}
+    assert localai.asked == [("/models/reload", {}, True), ("/backend/shutdown", {"model": "n"}, True)]
+    assert [entry["name"] for entry in run_module("localai_reload", args)["instances"]] == ["localai"]
+    assert "restart" not in log.read_text()
+
+
+def test_only_its_own_folder_makes_a_container_older(run_module, deployed, tmp_path) -> None:
+    args, _log = deployed
+    (tmp_path / "inspect.json").write_text((tmp_path / "inspect.json").read_text().replace("2099-01-01", "2001-01-01"))
+    (tmp_path / "settings" / "other").mkdir()
+    (tmp_path / "settings" / "localai").rmdir()
+    assert run_module("localai_reload", args, check=True)["actions"] == {"localai": "nothing"}
 
 
 def test_an_unknown_older_container_is_restarted(run_module, deployed, tmp_path) -> None:
