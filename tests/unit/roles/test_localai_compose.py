@@ -62,10 +62,11 @@ def test_each_instance_has_its_settings_and_all_share_the_blobs(rendered: dict[s
 
 
 def test_only_on_demand_models_leave_the_memory(rendered: dict[str, Any]) -> None:
-    limits = {name: {key: value for key, value in service["environment"].items() if "WATCHDOG" in key or "ACTIVE" in key}
+    limits = {name: {key: value for key, value in service["environment"].items() if "WATCHDOG" in key or "ACTIVE" in key or "LRU" in key}
               for name, service in rendered["services"].items()}
     assert limits == {"localai-node0": {}, "localai-node1": {}, "localai-ondemand": {
-        "LOCALAI_MAX_ACTIVE_BACKENDS": "1", "LOCALAI_WATCHDOG_IDLE": "true", "LOCALAI_WATCHDOG_IDLE_TIMEOUT": "900s", "LOCALAI_WATCHDOG_INTERVAL": "5s"}}
+        "LOCALAI_LRU_EVICTION_MAX_RETRIES": "600", "LOCALAI_MAX_ACTIVE_BACKENDS": "1",
+        "LOCALAI_WATCHDOG_IDLE": "true", "LOCALAI_WATCHDOG_IDLE_TIMEOUT": "900s", "LOCALAI_WATCHDOG_INTERVAL": "5s"}}
 
 
 def test_the_edge_asks_where_the_instances_listen(rendered: dict[str, Any]) -> None:
