@@ -45,7 +45,7 @@ def test_the_container_is_hardened(server: Host) -> None:
 def test_the_container_writes_to_its_data_only(server: Host) -> None:
     mounts = container(server)["Mounts"]
     assert {mount["Destination"] for mount in mounts if mount["RW"]} == {"/data"}
-    assert {"/models", "/configuration", "/var/lib/local-ai/backends/llama-cpp"} <= {mount["Destination"] for mount in mounts}
+    assert {"/models", "/models/gguf", "/configuration", "/var/lib/local-ai/backends/llama-cpp"} <= {mount["Destination"] for mount in mounts}
     assert not [mount for mount in mounts if mount["Type"] == "volume"]
 
 
@@ -60,9 +60,11 @@ def test_the_backend_is_complete_and_named_by_its_digest(server: Host) -> None:
 
 
 def test_the_settings_of_a_model_are_closed_to_others(server: Host) -> None:
-    files = server.check_output("find %s/models -maxdepth 1 -name '*.yaml'", ROOT).splitlines()
-    assert {path.rsplit("/", 1)[1] for path in files} == {"gemma-3-270m.yaml", "gpt-3.5-turbo.yaml", "gpt-4.yaml"}
+    folder = f"{ROOT}/config/localai"
+    files = server.check_output("find %s -type f", folder).splitlines()
+    assert {path.removeprefix(f"{folder}/") for path in files} == {f"localai/{name}.yaml" for name in ("gemma-3-270m", "gpt-3.5-turbo", "gpt-4")}
     assert {server.file(path).mode for path in files} == {0o640}
+    assert server.file(f"{folder}/localai").mode == 0o750
 
 
 def test_localai_is_published_for_other_hosts_gateways_only(server: Host, variables: dict[str, Any]) -> None:
