@@ -81,6 +81,36 @@ options:
         type: list
         elements: str
         default: []
+      labels:
+        description:
+          - Labels that a server must carry, all of them, to run the model.
+        type: list
+        elements: str
+        default: []
+      apart_from:
+        description:
+          - Names of wanted models that must not share a server with this one. It holds both ways.
+          - A model that goes to every server goes to those that are left.
+        type: list
+        elements: str
+        default: []
+      residency:
+        description:
+          - V(resident) keeps the model loaded, with memory and threads of its own.
+          - V(on_demand) loads it when it is asked for, in an instance that holds one model at a time. The memory of its two largest models is planned, since
+            LocalAI may hold a second one for a moment, and the first answer takes the time of loading.
+        type: str
+        choices: [resident, on_demand]
+        default: resident
+      weight:
+        description:
+          - Expected share of the load against other models. Threads are given out by it, at least one each.
+        type: float
+        default: 1.0
+      shards:
+        description:
+          - Over how many workers the model is split, for one that fits no server. Its server keeps what the workers do not hold.
+        type: int
       template:
         description:
           - Prompt templates of LocalAI (Go templates). The file's own template by default.

@@ -9,14 +9,19 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Iterator, Mapping, Sequence
 
 from ._errors import FleetError
+from ._fleet import Model
 from ._gguf import Header
-from ._memory import CHECKPOINTS, MIB, Memory, Settings, estimate, needs_checkpoints
+from ._memory import CHECKPOINTS, MIB, Memory, Settings, estimate, needs_checkpoints, repack_bytes
+from ._quants import smaller
 from ._shape import ENCODERS
+from ._sharding import server_part
 from ._wanted import MIN_CONTEXT, WantedModel
 
 BATCH = 512
 """Tokens LocalAI reads at once; embedding and rerank models read their whole context at once."""
 RANK_POOLING = 4
+NEVER = 1 << 62
+"""More bytes than any host has."""
 
 
 def kind_of(wanted: WantedModel, header: Header) -> str:
@@ -43,48 +48,80 @@ def settings_of(wanted: WantedModel, header: Header, isa: Sequence[str] = ()) ->
 
 @dataclass
 class Needs:
-    """Memory of each wanted model by instruction sets, each computed once."""
+    """What each model needs, by instruction sets, each computed once. `kept`: layers that a server keeps of a model that is split."""
 
-    models: Mapping[str, WantedModel]
-    headers: Mapping[str, Header]
+    models: Mapping[str, Model]
+    kept: dict[str, int] = field(default_factory=dict)
+    _settings: dict[str, Settings] = field(default_factory=dict)
     _memory: dict[tuple[str, tuple[str, ...]], Memory] = field(default_factory=dict)
-    _less: dict[tuple[str, tuple[str, ...]], list[tuple[dict[str, Any], int]]] = field(default_factory=dict)
+    _changes: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    _quants: dict[str, dict[str, Header]] = field(default_factory=dict)
+    _unpacked: dict[tuple[str, int], int] = field(default_factory=dict)
+    _repack: dict[tuple[str, str, tuple[str, ...]], int] = field(default_factory=dict)
+
+    def settings(self, name: str, isa: tuple[str, ...]) -> Settings:
+        """The engine's settings for a model on a host with these instruction sets."""
+        if name not in self._settings:
+            self._settings[name] = settings_of(self.models[name].wanted, self.models[name].header)
+        return replace(self._settings[name], isa=isa)
 
     def memory(self, name: str, isa: tuple[str, ...]) -> Memory:
-        """What a model needs. FleetError names the model for settings that the engine refuses."""
+        """What a model needs on a server. FleetError names the model for settings that the engine refuses."""
         key = (name, isa)
         if key not in self._memory:
-            header = self.headers[name]
-            try:
-                self._memory[key] = estimate(header, settings_of(self.models[name], header, isa))
-            except FleetError as error:
-                raise FleetError(error.what, f"model {name}, {error.where}".rstrip(", "), error.got, error.do) from error
+            whole = self.whole(name, isa)
+            self._memory[key] = server_part(self.models[name].header, whole, self.kept[name]) if name in self.kept else whole
         return self._memory[key]
 
+    def whole(self, name: str, isa: tuple[str, ...]) -> Memory:
+        """What a model needs where it is not split."""
+        try:
+            return estimate(self.models[name].header, self.settings(name, isa))
+        except FleetError as error:
+            raise FleetError(error.what, f"model {name}, {error.where}".rstrip(", "), error.got, error.do) from error
+
     def nearest(self, name: str, isa: tuple[str, ...], room: int) -> dict[str, Any]:
-        """The smallest change of wanted options that fits into `room` anonymous bytes; empty when none does."""
-        key = (name, isa)
-        if key not in self._less:
-            self._less[key] = list(self._changes(name, isa))
-        return next((change for change, anonymous in self._less[key] if anonymous <= room), {})
+        """The smallest change of wanted options that fits into `room` anonymous bytes; empty when none does.
 
-    def _changes(self, name: str, isa: tuple[str, ...]) -> Iterator[tuple[dict[str, Any], int]]:
-        """Changes and the anonymous bytes they lead to, what a user misses least first."""
-        wanted, header = self.models[name], self.headers[name]
-        for change in _ladder(wanted, settings_of(wanted, header)):
+        A change of `quant` is an estimate: another file's sizes are not known before it is looked at.
+        """
+        if name in self.kept:
+            return {}
+        if name not in self._changes:
+            wanted, header = self.models[name].wanted, self.models[name].header
+            self._quants[name] = dict(smaller(header, wanted.quant))
+            self._changes[name] = list(_ladder(wanted, self.settings(name, ()), list(self._quants[name])))
+        changes = self._changes[name]
+        least = min((change.get("context", 0) for change in changes[-1:]), default=0)
+        last = [index for index, change in enumerate(changes) if change.get("context", 0) == least and len(change) > 1]
+        # Most hosts that refuse a model are full: what needs the least is tried before the whole ladder is computed.
+        if last and not any(self._fits(name, index, isa, room) for index in last):
+            return {}
+        return next((change for index, change in enumerate(changes) if self._fits(name, index, isa, room)), {})
+
+    def _fits(self, name: str, index: int, isa: tuple[str, ...], room: int) -> bool:
+        """Whether a change makes a model fit. Only repacked weights differ from host to host."""
+        change, quants = self._changes[name][index], self._quants[name]
+        header = quants.get(change.get("quant", ""), self.models[name].header)
+        if (name, index) not in self._unpacked:
             try:
-                yield change, estimate(header, settings_of(replace(wanted, **change), header, isa)).anonymous
-            except FleetError:
-                continue  # the engine refuses this cache type for the model's heads
+                memory = estimate(header, settings_of(replace(self.models[name].wanted, **change), header))
+                self._unpacked[(name, index)] = memory.anonymous - memory.repack
+            except FleetError:  # the engine refuses this cache type for the model's heads
+                self._unpacked[(name, index)] = NEVER
+        key = (name, change.get("quant", ""), isa)
+        if key not in self._repack:
+            self._repack[key] = repack_bytes(header, isa)[0]
+        return self._unpacked[(name, index)] + self._repack[key] <= room
 
 
-def _ladder(wanted: WantedModel, settings: Settings) -> Iterator[dict[str, Any]]:
-    """One option at a time: prompt cache, slots, cache type, context. Then together, the context last."""
+def _ladder(wanted: WantedModel, settings: Settings, quants: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """One option at a time: prompt cache, slots, cache type, context, quant. Then together, the context and the quant last."""
     caches = [mib for mib in (128, 64, 0) if mib < settings.prompt_cache // MIB]
     slots = list(_halves(wanted.slots, 1))
     contexts = list(_halves(wanted.context, MIN_CONTEXT))
     quantized = ["q8_0"] if wanted.kv_type == "f16" else []
-    for name, values in (("prompt_cache_mib", caches), ("slots", slots), ("kv_type", quantized), ("context", contexts)):
+    for name, values in (("prompt_cache_mib", caches), ("slots", slots), ("kv_type", quantized), ("context", contexts), ("quant", quants)):
         yield from ({name: value} for value in values)
     together: dict[str, Any] = {}
     for name, values in (("prompt_cache_mib", caches), ("kv_type", quantized), ("slots", slots)):
@@ -92,6 +129,8 @@ def _ladder(wanted: WantedModel, settings: Settings) -> Iterator[dict[str, Any]]
             together = {**together, name: values[-1]}
             yield together
     yield from ({**without, "context": context} for context in contexts for without in _tails(together))
+    least = {**together, "context": contexts[-1]} if contexts else together
+    yield from ({**without, "quant": quant} for quant in quants for without in _tails(least))
 
 
 def _tails(together: dict[str, Any]) -> list[dict[str, Any]]:

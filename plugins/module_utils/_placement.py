@@ -4,246 +4,215 @@
 # This file is private to the collection localai.fleet.
 """Which model runs where, with which threads and limits. The one decision for the fleet; pure and deterministic.
 
-A host's budget is its memory without reserved huge pages, what the system keeps, and the proxy on gateways.
-A model is placed where its anonymous memory fits beside that of the others: anonymous pages cannot be
-dropped, so a limit below them kills. Model files are page cache: what does not fit is read again from disk.
+Every model that stays loaded is planned with all of its memory: LocalAI exceeds its own limit of loaded models when cold requests come
+at once. What is loaded on demand has an instance of its own, so that it can take memory from no other model.
 """
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Iterable, Mapping, Sequence
 
+from ._assign import Board, place
+from ._budget import CONTROL_BYTES, FRONT_BYTES, GATEWAY_BYTES, Room, budget, node_rooms
 from ._capacity import Capacity
-from ._errors import FleetError
-from ._gguf import Header
-from ._memory import MIB, SERVER_ANONYMOUS, SERVER_TMP, Memory
-from ._needs import Needs, kind_of, settings_of
-from ._plan import INSTANCE, RESIDENT, Instance, Plan, PlannedHost, PlannedModel, Refusal, gib, some
-from ._threads import plan_threads
-from ._wanted import WantedModel
-
-TOPOLOGIES = ("standalone", "replicated")
-SYSTEM_RESERVE_BYTES = 512 * MIB
-"""Least memory left to the system and the container engine."""
-SYSTEM_RESERVE_PERCENT = 5
-"""Share of a large host's memory left to the system."""
-GATEWAY_BYTES = 128 * MIB
-"""Memory left to the proxy on a server that is a gateway too."""
-SERVER_FILES = 96 * MIB
-"""Page cache of the server's and the engine's programs: 76 and 20 MiB RssFile, seen on LocalAI v4.9.0."""
-SMALL_MEMORY_BYTES = 3_750_000_000
-"""Below this a host counts as having less than 4 GB: firmware and kernel keep some of what is built in."""
-SMALL_CORES = 2
+from ._fleet import DISTRIBUTED, FEDERATED, Fleet, Model
+from ._instances import arrange, frontend, instances, weights
+from ._needs import Needs, kind_of
+from ._plan import INSTANCE, WORKER, Instance, Plan, PlannedHost, PlannedModel, Refusal, Shard, Worker, some
+from ._remarks import advice, refusals, warnings
+from ._scope import Scope, previously, scope
+from ._sharding import SLOW_MILLISECONDS, WORKER_FILES, Split, bytes_per_token, network_milliseconds, split
+from ._speed import expected
+from ._threads import ModelThreads, Threads, default_reserve, plan_threads
 
 
 @dataclass
-class _Host:
-    """A host while models are being placed on it; bytes."""
+class _Work:
+    """A plan in the making: what it is for, who is who, and what the models need."""
 
-    name: str
-    capacity: Capacity
-    usable: int
-    reserved: int
-    models: list[str] = field(default_factory=list)
-    anonymous: int = SERVER_ANONYMOUS + SERVER_TMP
-    files: dict[str, int] = field(default_factory=dict)
-
-    @property
-    def room(self) -> int:
-        """Anonymous bytes that a further model may take."""
-        return self.usable - self.anonymous
+    fleet: Fleet
+    scope: Scope
+    models: Mapping[str, Model]
+    needs: Needs
+    hosts_before: Mapping[str, Mapping[str, int]]
+    nodes_before: Mapping[str, Mapping[str, int]]
+    splits: dict[str, tuple[tuple[str, ...], Split]] = field(default_factory=dict)
+    terms: dict[tuple[str, tuple[str, ...]], dict[str, int]] = field(default_factory=dict)
 
     @property
-    def wish(self) -> int:
-        """The limit that holds everything, files too."""
-        return self.anonymous + sum(self.files.values()) + SERVER_FILES
-
-    def add(self, name: str, memory: Memory, blob: str) -> None:
-        self.models.append(name)
-        self.anonymous += memory.anonymous
-        self.files[blob] = memory.file_backed  # two models of one file share its pages
+    def prefix(self) -> str:
+        return WORKER if self.scope.topology == DISTRIBUTED else INSTANCE
 
 
-def plan_fleet(hosts: Mapping[str, Capacity], models: Sequence[WantedModel], headers: Mapping[str, Header], topology: str | None = None,
-               gateways: Iterable[str] = (), digests: Mapping[str, str] | None = None, previous: Mapping[str, Any] | None = None) -> Plan:
+def plan_fleet(hosts: Mapping[str, Capacity], models: Sequence[Model], topology: str = "auto", fleet: Fleet = Fleet()) -> Plan:
     """Place every wanted model and set every number of the deployment.
 
-    `hosts` are the servers; `headers` and `digests` (sha256) are by model name; `previous` is an earlier plan as a
-    dictionary: replicas stay where they are when they still fit. Raises `FleetError` for input that contradicts
-    itself (a pinned host that is not there, a standalone fleet of two); what does not fit is in `refused`.
+    `hosts` are the capacities of all hosts that the plan is for, by name; models come with their headers and digests. Raises
+    `FleetError` for input that contradicts itself (see `scope`); what does not fit is in `refused`.
     """
-    gates = frozenset(gateways)
-    _check(hosts, models, headers)
-    chosen = _topology(topology, len(hosts))
-    needs = Needs({model.name: model for model in models}, headers)
-    blobs = {model.name: (digests or {}).get(model.name) or model.sha256 or model.name for model in models}
-    states = {name: _host(name, hosts[name], name in gates) for name in sorted(hosts)}
-    placement, refused, unmet = _place(states, models, needs, blobs, _placed_before(previous))
-    order = {model.name: index for index, model in enumerate(models)}
-    planned = {name: _planned_host(state, needs, digests or {}, order) for name, state in states.items()}
-    warnings, advice = _warnings(states, planned), _advice(models, needs, states, placement)
-    return Plan(chosen, planned, placement, {}, tuple(refused), tuple(warnings), tuple(advice), tuple(unmet))
+    found = scope(hosts, models, topology, fleet)
+    work = _Work(fleet, found, {model.name: model for model in models}, Needs({model.name: model for model in models}), *previously(fleet.previous))
+    rooms = {name: _room(work, name, hosts[name]) for name in sorted({*found.servers, *found.workers, *found.control})}
+    refused = list(_split_models(work, [rooms[name] for name in found.workers]))
+    board = _placed(work, rooms)
+    work.splits = {name: found for name, found in work.splits.items() if board.placed[name]}  # the others have no server
+    shards = _shards(work, board)
+    spare = [rooms[name] for name in _by_memory(rooms, found.workers) if not any(name in shard.workers for shard in shards.values())]
+    spanning: list[str] = []
+    planned = {name: _planned_host(work, room, spanning) for name, room in rooms.items()}
+    planned = _same_threads(planned) if found.topology == DISTRIBUTED else planned
+    refused += refusals(board, work.needs, [] if found.topology == DISTRIBUTED else spare)
+    return Plan(
+        found.topology, planned, {name: tuple(sorted(board.placed[name])) for name in work.models}, shards, tuple(refused),
+        tuple(warnings(rooms, planned, fleet)), (*advice(board, work.needs, shards, fleet, found.topology), *spanning),
+        tuple(name for name in work.models if board.unmet(name)))
 
 
-def _check(hosts: Mapping[str, Capacity], models: Sequence[WantedModel], headers: Mapping[str, Header]) -> None:
-    if not hosts:
-        raise FleetError("There is no server to plan for", "capacities", "", "Put a host into the group localai_server.")
-    for model in models:
-        if model.name not in headers:
-            raise FleetError("The lock has no header for a wanted model", f"model {model.name}", "", "Complete the lock first.")
-        absent = sorted(set(model.hosts) - set(hosts))
-        if absent:
-            raise FleetError("A model is pinned to a host that is not a server", f"model {model.name}, hosts", ", ".join(absent),
-                             f"The servers are {some(sorted(hosts))}.")
-        possible = len(model.hosts or hosts)
-        if (model.replicas or 0) > possible:
-            raise FleetError("A model is wanted on more servers than there are", f"model {model.name}, replicas", f"{model.replicas}, {possible} possible",
-                             "Lower replicas, or leave it out for every server.")
+def _room(work: _Work, name: str, capacity: Capacity) -> Room:
+    """A host's budget, less what else it runs for the fleet."""
+    found, others = work.scope, 0
+    if name in work.fleet.gateways:
+        others += GATEWAY_BYTES + (FRONT_BYTES if found.topology == FEDERATED else 0)
+    if name in found.control:
+        others += CONTROL_BYTES
+    return budget(name, capacity, others, stores=found.topology == DISTRIBUTED and name in found.workers)
 
 
-def _topology(topology: str | None, count: int) -> str:
-    if topology in (None, "auto"):
-        return "standalone" if count == 1 else "replicated"
-    if topology not in TOPOLOGIES:
-        raise FleetError("The topology is not known", "topology", str(topology), f"Use one of {', '.join(TOPOLOGIES)}.")
-    if topology == "standalone" and count > 1:
-        raise FleetError("A standalone fleet has one server", "topology", f"{count} servers", "Use replicated, or leave topology out.")
-    return topology
+def _placed(work: _Work, rooms: dict[str, Room]) -> Board:
+    """Models on hosts, as much as can stay where it is. Where that leaves a model short, a new start may serve more of them."""
+    board = _board(work, rooms)
+    place(board, work.hosts_before)
+    if work.hosts_before and board.short:
+        anew = _board(work, rooms)
+        place(anew, {})
+        board = anew if anew.short < board.short else board
+    rooms.update(board.rooms)
+    return board
 
 
-def _host(name: str, capacity: Capacity, gateway: bool) -> _Host:
-    """A host's budget: min(memory, limit) without huge pages, less what the system and the proxy keep."""
-    known = [size for size in (capacity.memory_total_bytes, capacity.memory_limit_bytes) if size is not None]
-    if not known:
-        raise FleetError("The memory of a server is not known", f"host {name}", "no memory_total_bytes", "Read its capacity again.")
-    reserved = max(SYSTEM_RESERVE_BYTES, min(known) * SYSTEM_RESERVE_PERCENT // 100) + (GATEWAY_BYTES if gateway else 0)
-    # Huge pages are taken out of the host's memory, and do not count in the limit of a control group.
-    free = min([(capacity.memory_total_bytes or min(known)) - capacity.hugepages_reserved_bytes, *known])
-    return _Host(name, capacity, max(0, free - reserved), reserved)
+def _board(work: _Work, rooms: Mapping[str, Room]) -> Board:
+    found = work.scope
+    stored = {host: {name for name, hosts in work.hosts_before.items() if host in hosts} for host in found.serving}
+    fresh = {name: replace(rooms[name], resident={}, on_demand={}, blobs={}, weights={}, stored=frozenset(stored[name])) for name in found.serving}
+    candidates = {name: () if model.wanted.shards and name not in work.splits else found.candidates[name] for name, model in work.models.items()}
+    return Board(fresh, work.models, candidates, found.apart, work.needs.memory, work.fleet.placement)
 
 
-def _placed_before(previous: Mapping[str, Any] | None) -> Mapping[str, Sequence[str]]:
-    found = (previous or {}).get("placement")
-    return found if isinstance(found, Mapping) else {}
+def _split_models(work: _Work, workers: Sequence[Room]) -> Iterable[Refusal]:
+    """Workers for each model that is to be split, in the wanted order; a refusal for one that they cannot hold."""
+    free = {room.name: room for room in workers}
+    before = (work.fleet.previous or {}).get("shards") or {}
+    for name, model in work.models.items():
+        count = model.wanted.shards
+        if not count:
+            continue
+        there = set((before.get(name) or {}).get("workers") or ())
+        near = [host for host in free if work.fleet.round_trip_ms.get(host, 0) <= SLOW_MILLISECONDS]
+        # What it has already, then the largest; the largest of all comes last, where the output matrix goes.
+        chosen = sorted(near, key=lambda host: (host not in there, -free[host].usable, host))[:count]
+        order = tuple(sorted(chosen, key=lambda host: (free[host].usable, host)))
+        memory = work.needs.whole(name, min((room.capacity.isa for room in workers), default=()))
+        found = split(model.header, memory, [free[host] for host in order]) if len(order) == count else None
+        if found is None:
+            yield _split_refusal(work, name, count, order, [host for host in free if host not in near])
+            continue
+        work.splits[name], work.needs.kept[name] = (order, found), found.server_layers
+        for host in order:
+            del free[host]
 
 
-def _place(states: Mapping[str, _Host], models: Sequence[WantedModel], needs: Needs, blobs: Mapping[str, str],
-           before: Mapping[str, Sequence[str]]) -> tuple[dict[str, tuple[str, ...]], list[Refusal], list[str]]:
-    """Models for every server (or every pinned one) first, in the wanted order; then replicas, the largest first."""
-    everywhere = [model for model in models if model.replicas is None]
-    isa = max(states.values(), key=lambda state: (state.usable, state.name)).capacity.isa
-    some = sorted((model for model in models if model.replicas is not None), key=lambda model: -needs.memory(model.name, isa).anonymous)
-    placement: dict[str, tuple[str, ...]] = {}
-    refused: list[Refusal] = []
-    for model in everywhere + some:
-        found, misses = _place_one(states, model, needs, blobs, before.get(model.name, ()))
-        placement[model.name] = found
-        refused += misses
-    unmet = [model.name for model in models if len(placement[model.name]) < (model.replicas or len(model.hosts or states))]
-    return {model.name: placement[model.name] for model in models}, refused, unmet
+def _split_refusal(work: _Work, name: str, count: int, near: Sequence[str], slow: Sequence[str]) -> Refusal:
+    """Too few workers, slow ones, or too small ones."""
+    host = (near or slow or work.scope.workers or work.scope.servers)[0]
+    if len(near) == count:
+        return Refusal(name, host, f"{name} does not fit on {some(near)}: its output matrix and a layer on each are more than they have. "
+                       "Add memory, or more workers and shards.", 0, {})
+    why = ""
+    if slow:
+        trips = work.fleet.round_trip_ms
+        wait = network_milliseconds([slow[0]] * count, trips) or 0.0
+        why = (f" {', '.join(f'{other} is {trips[other]:g} ms away' for other in slow)}: over such links a token waits about {wait:g} ms for the "
+               f"network, at most {1000 / wait:.1f} tokens a second.")
+    return Refusal(name, host, f"{name} is to be split over {count} workers, and {len(near)} are free within {SLOW_MILLISECONDS:g} ms.{why} "
+                   "Lower shards, or add workers on a nearer network.", 0, {"shards": len(near)} if near and not slow else {})
 
 
-def _place_one(states: Mapping[str, _Host], model: WantedModel, needs: Needs, blobs: Mapping[str, str],
-               before: Sequence[str]) -> tuple[tuple[str, ...], list[Refusal]]:
-    """Where one model goes, and the refusals when that is fewer than asked for."""
-    candidates = [states[name] for name in sorted(model.hosts or states)]
-    fitting = [state for state in candidates if needs.memory(model.name, state.capacity.isa).anonymous <= state.room]
-    if model.replicas is not None:
-        fitting.sort(key=lambda state: (state.name not in before, state.wish - state.usable, state.name))
-    taken = fitting[:model.replicas or len(fitting)]
-    for state in taken:
-        state.add(model.name, needs.memory(model.name, state.capacity.isa), blobs[model.name])
-    missing = len(taken) < (model.replicas or len(candidates))
-    refused = [_refusal(state, model, needs) for state in candidates if missing and state not in fitting]
-    return tuple(sorted(state.name for state in taken)), refused
+def _shards(work: _Work, board: Board) -> dict[str, Shard]:
+    """How each model that is split is shared."""
+    return {
+        name: Shard(min(board.placed[name]), order, found.gpu_layers, found.tensor_split,
+                    bytes_per_token(work.models[name].header, len(order)), network_milliseconds(order, work.fleet.round_trip_ms))
+        for name, (order, found) in work.splits.items()}
 
 
-def _refusal(state: _Host, model: WantedModel, needs: Needs) -> Refusal:
-    memory = needs.memory(model.name, state.capacity.isa)
-    room, short = max(0, state.room), memory.anonymous - state.room
-    change = needs.nearest(model.name, state.capacity.isa, state.room)
-    others = f" beside {some(state.models)}" if state.models else ""
-    way_out = f"It would fit with {_words(change)}." if change else "No smaller setting makes it fit: choose a smaller model or quant, or a larger host."
-    reason = (f"{model.name} needs {gib(memory.anonymous)} of memory besides its file, and {state.name} has {gib(room)}{others}: "
-              f"{gib(short)} ({short} bytes) short. {way_out}")
-    return Refusal(model.name, state.name, reason, short, change)
+def _by_memory(rooms: Mapping[str, Room], names: Sequence[str]) -> list[str]:
+    return sorted(names, key=lambda name: (-rooms[name].usable, name))
 
 
-def _planned_host(state: _Host, needs: Needs, digests: Mapping[str, str], order: Mapping[str, int]) -> PlannedHost:
-    names = sorted(state.models, key=order.__getitem__)
-    threads = plan_threads(state.capacity, [1.0] * max(1, len(names)))
-    instances: tuple[Instance, ...] = ()
-    if names:
-        limit = min(_up(state.wish), state.usable // MIB * MIB)
-        files = sum(state.files.values()) + SERVER_FILES
-        share = 1.0 if limit >= state.wish else max(0, (limit - state.anonymous) * 100 // files) / 100
-        models = tuple(_planned_model(name, state, needs, digests, pair.threads, pair.threads_batch) for name, pair in zip(names, threads.models))
-        instances = (Instance(INSTANCE, None, RESIDENT, threads.cpuset, threads.cpus, threads.server, threads.max_active, max(limit, state.anonymous),
-                              state.anonymous, share, SERVER_TMP, models),)
-    return PlannedHost(state.capacity.usable_cores, threads.budget, state.usable, state.reserved, instances)
+def _planned_host(work: _Work, room: Room, spanning: list[str]) -> PlannedHost:
+    """Threads, limits and models of one host; a line in `spanning` when one instance runs over several memory nodes."""
+    found = work.scope
+    if room.name in found.workers and found.topology != DISTRIBUTED:
+        return _planned_worker(work, room)
+    order = {name: index for index, name in enumerate(work.models)}
+    nodes = node_rooms(room)
+    parts = arrange(room, nodes, work.splits, work.nodes_before.get(room.name, {}))
+    if nodes and parts == (room,) and room.weights:
+        spanning.append(f"{room.name}: {some(sorted(room.weights))} fit not one by one into its {len(nodes)} memory nodes, so one instance runs over all of "
+                        "them, and reading another node's memory is slower. Lower context or slots, or place less there.")
+    threads = [_threads(work, part, index, len(parts), weights(part, order)) for index, part in enumerate(parts)]
+    built: tuple[Instance, ...] = ()
+    for part, found_threads in zip(parts, threads):
+        built += instances(part, found_threads, order, lambda name, where, pair: _planned_model(work, room, name, where, pair), work.prefix)
+    if found.topology == DISTRIBUTED and room.name in found.servers:
+        built = (frontend(room, threads[0], INSTANCE),)
+    return PlannedHost(room.capacity.usable_cores, sum(item.budget for item in threads), room.usable, room.reserved, built)
 
 
-def _planned_model(name: str, state: _Host, needs: Needs, digests: Mapping[str, str], threads: int, threads_batch: int) -> PlannedModel:
-    wanted, header = needs.models[name], needs.headers[name]
-    settings = settings_of(wanted, header, state.capacity.isa)
-    memory = needs.memory(name, state.capacity.isa).as_dict()
+def _planned_worker(work: _Work, room: Room) -> PlannedHost:
+    """A host that computes layers of a model that is split; without one it does nothing."""
+    threads = _threads(work, room, 0, 1, [])
+    parts = [(name, found, order.index(room.name)) for name, (order, found) in work.splits.items() if room.name in order]
+    workers = tuple(
+        Worker(name, found.layers[index], threads.cpuset, threads.cpus, threads.models[0].threads,
+               max(found.bytes[index], min(room.usable, found.bytes[index] + WORKER_FILES)), found.bytes[index])
+        for name, found, index in parts)
+    return PlannedHost(room.capacity.usable_cores, threads.budget, room.usable, room.reserved, (), workers)
+
+
+def _threads(work: _Work, part: Room, index: int, count: int, loads: Sequence[float]) -> Threads:
+    """The threads of a host, or of one of its `count` memory nodes: what is left to others is taken from them in turn."""
+    kept = work.fleet.reserved_cores.get(part.name)
+    if kept is None:
+        kept = default_reserve(part.capacity, part.name in work.fleet.gateways and index == 0)
+    else:
+        kept = kept // count + (index < kept % count)
+    return plan_threads(part.capacity, loads or [1.0], kept, (work.fleet.tuning.get(part.name) or {}).get("threads"))
+
+
+def _planned_model(work: _Work, host: Room, name: str, part: Room, threads: ModelThreads) -> PlannedModel:
+    model, isa = work.models[name], part.capacity.isa
+    settings = work.needs.settings(name, isa)
+    key = (name, isa)
+    if key not in work.terms:
+        terms = work.needs.memory(name, isa).as_dict()
+        work.terms[key] = {term: size for term, size in terms.items() if term not in ("notes", "repack_exact")}
+    tuning = work.fleet.tuning.get(host.name)
+    measured = next((other for other in work.models.values() if other.blob == tuning["model"]["sha256"]), None) if tuning else None
+    speed = None if name in work.splits else expected(model, threads.threads, tuning, measured)
     return PlannedModel(
-        name=name, sha256=digests.get(name) or wanted.sha256, kind=kind_of(wanted, header), threads=threads, threads_batch=threads_batch,
-        context=settings.context, slots=settings.slots, unified=settings.unified, batch=settings.batch, kv_type=settings.type_k,
-        prompt_cache=settings.prompt_cache, checkpoints=settings.checkpoints, aliases=wanted.aliases,
-        memory={term: size for term, size in memory.items() if term not in ("notes", "repack_exact")})
+        name=name, sha256=model.sha256 or model.wanted.sha256, kind=kind_of(model.wanted, model.header), threads=threads.threads,
+        threads_batch=threads.threads_batch, context=settings.context, slots=settings.slots, unified=settings.unified, batch=settings.batch,
+        kv_type=settings.type_k, prompt_cache=settings.prompt_cache, checkpoints=settings.checkpoints, aliases=model.wanted.aliases,
+        memory=work.terms[key], expected_tokens_per_second=speed)
 
 
-def _warnings(states: Mapping[str, _Host], planned: Mapping[str, PlannedHost]) -> Iterable[Mapping[str, str]]:
-    for name, state in states.items():
-        for message in _host_warnings(state, planned[name]):
-            yield {"host": name, "message": message}
-
-
-def _host_warnings(state: _Host, host: PlannedHost) -> Iterable[str]:
-    """What an operator should know of one host, plan or no plan."""
-    capacity, size = state.capacity, state.usable + state.reserved
-    left = f"{gib(max(0, state.room))} are left for the memory of further models"
-    if size < SMALL_MEMORY_BYTES:
-        yield f"The host has {gib(size)} of memory, less than 4 GB: {left}."
-    if capacity.usable_cores < SMALL_CORES:
-        yield f"The host has {capacity.usable_cores} usable core, less than 2: one model with one thread answers slowly, more models take turns."
-    if capacity.swap_total_bytes:
-        yield f"The host has {gib(capacity.swap_total_bytes)} of swap: a model in swap answers very slowly. Turn swap off on servers."
-    for instance in host.instances:
-        yield from _instance_warnings(state, instance)
-
-
-def _instance_warnings(state: _Host, instance: Instance) -> Iterable[str]:
-    capacity, files = state.capacity, sum(state.files.values())
-    if instance.file_share < 1:
-        yield (f"The limit holds {int(instance.file_share * 100)} % of the model files ({gib(files)}): the rest is read from disk again and again. "
-               "Lower context, slots or prompt cache, or add memory.")
-    if instance.max_active is not None:
-        yield f"{len(instance.models)} models share {instance.max_active} cores: answers are slow when more than {instance.max_active} run at once."
-    available = capacity.memory_available_bytes
-    if available is not None and available < instance.memory_planned:
-        yield f"Other programs on the host leave {gib(available)} of memory now, and the plan needs {gib(instance.memory_planned)}. Stop them, or want less."
-    if capacity.store_free_bytes is not None and capacity.store_free_bytes < files:
-        yield f"The store has {gib(capacity.store_free_bytes)} of disk left, and the model files take {gib(files)}: those not there yet may not fit."
-
-
-def _advice(models: Sequence[WantedModel], needs: Needs, states: Mapping[str, _Host], placement: Mapping[str, tuple[str, ...]]) -> Iterable[str]:
-    """Hints about models that change nothing."""
-    isa = list(states.values())[0].capacity.isa
-    for model in models:
-        for note in needs.memory(model.name, isa).notes:
-            yield f"{model.name}: {note}"
-        trained = needs.headers[model.name].context_length
-        if trained and model.context > trained * (model.slots if model.slots > 1 else 1):
-            yield f"{model.name}: context {model.context} is more than the {trained} tokens it was trained for."
-        if len(states) > 1 and len(placement[model.name]) == 1:
-            yield f"{model.name}: it runs on one server only, so it does not answer while that one is down."
-
-
-def _up(size: int) -> int:
-    return -(-size // MIB) * MIB
-
-
-def _words(change: Mapping[str, Any]) -> str:
-    return ", ".join(f"{name} {value}" for name, value in change.items())
+def _same_threads(planned: Mapping[str, PlannedHost]) -> dict[str, PlannedHost]:
+    """In the distributed mode a frontend sends one number of threads to every worker of a model: the least of them."""
+    least: dict[str, tuple[int, int]] = {}
+    for model in (model for host in planned.values() for instance in host.instances for model in instance.models):
+        threads, batch = least.get(model.name, (model.threads, model.threads_batch))
+        least[model.name] = (min(threads, model.threads), min(batch, model.threads_batch))
+    return {name: replace(host, instances=tuple(
+        replace(instance, models=tuple(replace(model, threads=least[model.name][0], threads_batch=least[model.name][1]) for model in instance.models))
+        for instance in host.instances)) for name, host in planned.items()}

@@ -10,11 +10,14 @@ from functools import lru_cache
 from typing import Any, Mapping, Sequence
 
 from ._memory import MIB
+from ._wanted import RESIDENCIES
 
 SCHEMA = 1
-RESIDENT, ON_DEMAND = "resident", "on_demand"
+RESIDENT, ON_DEMAND = RESIDENCIES
 INSTANCE = "localai"
 """Name of a host's resident instance; on a NUMA node `-node` and its number follow."""
+WORKER = "localai-worker"
+"""Name of a worker's instance in the distributed mode."""
 
 
 @dataclass(frozen=True)
@@ -102,13 +105,17 @@ class PlannedHost:
 
 @dataclass(frozen=True)
 class Refusal:
-    """A model that a host cannot hold: `short_by` bytes, and the nearest options that would fit (maybe none)."""
+    """A model that a host cannot hold: `short_by` bytes, the nearest options that would fit, and other hosts that it would fit on (maybe none).
+
+    `short_by` is 0 where memory is not the reason.
+    """
 
     model: str
     host: str
     reason: str
     short_by: int
     fits_with: Mapping[str, Any]
+    fits_on: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

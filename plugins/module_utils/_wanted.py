@@ -14,6 +14,7 @@ from ._errors import FleetError
 
 KINDS = ("chat", "completion", "embedding", "rerank")
 KV_TYPES = ("f16", "q8_0", "q4_0")
+RESIDENCIES = ("resident", "on_demand")
 # A model of such a name would take the place of one of LocalAI's own routes below /models and /api/models.
 RESERVED = (
     "apply", "available", "capabilities", "delete", "edit", "galleries", "import", "import-uri",
@@ -21,6 +22,8 @@ RESERVED = (
 )
 MIN_CONTEXT = 256
 MAX_SLOTS = 64
+MAX_SHARDS = 64
+LEAST_WEIGHT, MOST_WEIGHT = 0.001, 1000
 SOURCE_FORMS = "hf://OWNER/REPOSITORY[@REVISION] and https://HOST/PATH/FILE.gguf with sha256"
 
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
@@ -71,6 +74,11 @@ class WantedModel:
     kind: str | None = None
     replicas: int | None = None
     hosts: tuple[str, ...] = ()
+    labels: tuple[str, ...] = ()
+    apart_from: tuple[str, ...] = ()
+    residency: str = "resident"
+    weight: float = 1.0
+    shards: int | None = None
     template: Template = field(default_factory=Template)
     stopwords: tuple[str, ...] = ()
     max_tokens: int | None = None
@@ -106,6 +114,11 @@ def wanted_spec() -> dict[str, Any]:
         "kind": {**text, "choices": list(KINDS)},
         "replicas": number,
         "hosts": {**words, "default": []},
+        "labels": {**words, "default": []},
+        "apart_from": {**words, "default": []},
+        "residency": {**text, "default": "resident", "choices": list(RESIDENCIES)},
+        "weight": {"type": "float", "default": 1.0},
+        "shards": number,
         "template": {"type": "dict", "options": {"chat": text, "chat_message": text, "completion": text}},
         "stopwords": {**words, "default": []},
         "max_tokens": {**number, "no_log": False},
@@ -131,6 +144,7 @@ def parse_wanted(items: Sequence[Mapping[str, Any]]) -> list[WantedModel]:
     """
     models = [_parse_item(index, item) for index, item in enumerate(items)]
     _refuse_shared_names(models)
+    _refuse_strange_neighbours(models)
     return models
 
 
@@ -171,7 +185,7 @@ def _parse_item(index: int, item: Mapping[str, Any]) -> WantedModel:
 
 def _typed(given: Mapping[str, Any]) -> WantedModel:
     values = dict(given)
-    for key in ("aliases", "hosts", "stopwords"):
+    for key in ("aliases", "hosts", "stopwords", "labels", "apart_from"):
         values[key] = tuple(str(word) for word in given.get(key, ()))
     template = given.get("template", {})
     values["template"] = Template(**{key: template.get(key) or "" for key in ("chat", "chat_message", "completion")})
@@ -225,18 +239,21 @@ def _check_path(path: str, source: Source, where: str) -> None:
 def _check_numbers(model: WantedModel, where: str) -> None:
     ranges = (
         ("context", MIN_CONTEXT, 2 ** 24), ("slots", 1, MAX_SLOTS), ("prompt_cache_mib", 0, 2 ** 20),
-        ("replicas", 1, 10_000), ("max_tokens", 1, 2 ** 24),
+        ("replicas", 1, 10_000), ("max_tokens", 1, 2 ** 24), ("shards", 1, MAX_SHARDS),
     )
     for key, low, high in ranges:
         value = getattr(model, key)
-        if value is None and key in ("replicas", "max_tokens"):
+        if value is None and key in ("replicas", "max_tokens", "shards"):
             continue
         if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
             raise FleetError(f"{key} is out of range", f"{where}.{key}", str(value), f"Give a number from {low} to {high}.")
+    if isinstance(model.weight, bool) or not isinstance(model.weight, (int, float)) or not LEAST_WEIGHT <= model.weight <= MOST_WEIGHT:
+        raise FleetError("weight is out of range", f"{where}.weight", str(model.weight), f"Give a number from {LEAST_WEIGHT} to {MOST_WEIGHT}.")
 
 
 def _check_words(model: WantedModel, where: str) -> None:
-    for key, value, choices in (("kv_type", model.kv_type, KV_TYPES), ("kind", model.kind, (None, *KINDS))):
+    choices_of = (("kv_type", model.kv_type, KV_TYPES), ("kind", model.kind, (None, *KINDS)), ("residency", model.residency, RESIDENCIES))
+    for key, value, choices in choices_of:
         if value not in choices:
             known = ", ".join(word for word in choices if word)
             raise FleetError(f"{key} is unknown", f"{where}.{key}", str(value), f"Known are {known}.")
@@ -245,6 +262,9 @@ def _check_words(model: WantedModel, where: str) -> None:
     if model.hosts and model.replicas and model.replicas > len(model.hosts):
         raise FleetError("More replicas are asked for than hosts are named", f"{where}.replicas",
                          f"{model.replicas} replicas, {len(model.hosts)} hosts", "Name more hosts or lower replicas.")
+    if model.shards and (model.residency != "resident" or (model.replicas or 1) > 1):
+        raise FleetError("A model that is split over workers runs once and stays loaded", f"{where}.shards",
+                         f"residency {model.residency}, replicas {model.replicas}", "Leave residency and replicas out, or shards.")
 
 
 def _refuse_shared_names(models: Sequence[WantedModel]) -> None:
@@ -257,3 +277,12 @@ def _refuse_shared_names(models: Sequence[WantedModel]) -> None:
                                  f"{name}, which {taken[name.lower()]} has already",
                                  "Give each model and alias a name of its own.")
             taken[name.lower()] = model.name
+
+
+def _refuse_strange_neighbours(models: Sequence[WantedModel]) -> None:
+    names = {model.name for model in models}
+    for model in models:
+        for other in model.apart_from:
+            if other == model.name or other not in names:
+                what = "A model cannot be apart from itself" if other == model.name else "A model is to be apart from one that is not wanted"
+                raise FleetError(what, f"models_wanted, {model.name}.apart_from", other, "Name other wanted models by their names, not their aliases.")

@@ -19,7 +19,7 @@ extends_documentation_fragment:
   - localai.fleet.wanted
 options:
   capacities:
-    description: What each server can give, by name, as M(localai.fleet.capacity_facts) returns it.
+    description: What each host can give, by name, as M(localai.fleet.capacity_facts) returns it. Measured threads in it count while they are valid.
     type: dict
     required: true
   wanted:
@@ -29,15 +29,49 @@ options:
     type: dict
     required: true
   topology:
-    description: How the servers form one service. V(auto) is standalone for one server and replicated for more.
+    description:
+      - How the hosts form one service. V(auto) is sharded when a model is to be split, else standalone for one server and replicated for more.
+      - V(federated) leaves memory to the front of LocalAI's federation on gateways. V(distributed) runs models on O(workers) behind frontends on
+        O(servers), with the database and the messages on O(control).
     type: str
-    choices: [auto, standalone, replicated]
+    choices: [auto, standalone, replicated, federated, sharded, distributed]
     default: auto
+  placement:
+    description: V(spread) puts replicas on the emptiest hosts, V(pack) on as few hosts as hold them.
+    type: str
+    choices: [spread, pack]
+    default: spread
+  servers:
+    description: Names of the servers. All hosts that are neither O(workers) nor O(control) by default.
+    type: list
+    elements: str
   gateways:
-    description: Names of the hosts that run the proxy. On a server that is a gateway too, some memory is left to it.
+    description: Names of the hosts that run the proxy. On a server that is a gateway too, some memory and a core are left to it.
     type: list
     elements: str
     default: []
+  workers:
+    description: Names of the hosts that compute layers of models with O(wanted[].shards), or all models of the topology V(distributed).
+    type: list
+    elements: str
+    default: []
+  control:
+    description: Names of the hosts that run PostgreSQL and NATS in the topology V(distributed).
+    type: list
+    elements: str
+    default: []
+  labels:
+    description: A list of labels for each host that has some.
+    type: dict
+    default: {}
+  reserved_cores:
+    description: For hosts that say so, the cores to leave to other programs. Without a word, one from four cores on, and one more on a gateway from eight on.
+    type: dict
+    default: {}
+  round_trips:
+    description: For workers of which it is known, milliseconds from their server and back. A worker that is more than 1 ms away is refused.
+    type: dict
+    default: {}
   refuse:
     description:
       - What happens when a wanted model fits on fewer servers than asked for.
@@ -46,7 +80,9 @@ options:
     choices: [fail, report]
     default: fail
   previous:
-    description: The plan that is deployed. The difference is against it, and replicas stay where they are while they fit.
+    description:
+      - The plan that is deployed. The difference is against it, and what is placed stays where it is while it fits.
+      - A plan made again from itself is the same.
     type: dict
   notes:
     description: Sentences that say what the plan assumes. They come first in RV(text) and on the page.
@@ -97,7 +133,10 @@ plan:
     placement: {description: The servers of each model., type: dict, returned: success, sample: {llama-3.2-1b-instruct: [ai1, ai2]}}
     shards: {description: "How each model that is split is shared between a server and its workers.", type: dict, returned: success}
     refused:
-      description: Models that a server cannot hold, with C(reason), C(short_by) bytes and C(fits_with).
+      description:
+        - Models that a host cannot hold, with C(reason), C(short_by) bytes, the options C(fits_with) that would make them fit (maybe none), and
+          the hosts C(fits_on) that would hold them as they are.
+        - A C(quant) among them is an estimate.
       type: list
       elements: dict
       returned: success
@@ -127,19 +166,21 @@ text:
 import contextlib
 import json
 import os
+import time
 from dataclasses import replace
-from typing import Any
+from typing import Any, Callable
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils import _lock, _plan_diff, _plan_html, _plan_text
+from ..module_utils import _lock, _plan_diff, _plan_html, _plan_text, _tuning
 from ..module_utils._capacity import Capacity
 from ..module_utils._errors import FleetError
+from ..module_utils._fleet import PLACEMENTS, SPREAD, TOPOLOGIES, Fleet, Model
 from ..module_utils._gguf import Header
 from ..module_utils._glue import diff, fail
 from ..module_utils._placement import plan_fleet
 from ..module_utils._plan import Plan
-from ..module_utils._wanted import parse_wanted, wanted_spec
+from ..module_utils._wanted import WantedModel, parse_wanted, wanted_spec
 
 
 def argument_spec() -> dict[str, dict[str, Any]]:
@@ -147,8 +188,15 @@ def argument_spec() -> dict[str, dict[str, Any]]:
         "capacities": {"type": "dict", "required": True},
         "wanted": {"type": "list", "elements": "dict", "required": True, "options": wanted_spec()},
         "lock": {"type": "dict", "required": True},
-        "topology": {"type": "str", "choices": ["auto", "standalone", "replicated"], "default": "auto"},
+        "topology": {"type": "str", "choices": ["auto", *TOPOLOGIES], "default": "auto"},
+        "placement": {"type": "str", "choices": list(PLACEMENTS), "default": SPREAD},
+        "servers": {"type": "list", "elements": "str"},
         "gateways": {"type": "list", "elements": "str", "default": []},
+        "workers": {"type": "list", "elements": "str", "default": []},
+        "control": {"type": "list", "elements": "str", "default": []},
+        "labels": {"type": "dict", "default": {}},
+        "reserved_cores": {"type": "dict", "default": {}},
+        "round_trips": {"type": "dict", "default": {}},
         "refuse": {"type": "str", "choices": ["fail", "report"], "default": "fail"},
         "previous": {"type": "dict"},
         "notes": {"type": "list", "elements": "str", "default": []},
@@ -161,11 +209,9 @@ def make_plan(params: dict[str, Any]) -> Plan:
     """Check the input and plan."""
     wanted = parse_wanted(params["wanted"])
     lock = _lock.validate(params["lock"])
-    locked = {model.name: _locked(lock, model.name) for model in wanted}
-    return plan_fleet(
-        {name: _capacity(name, data) for name, data in params["capacities"].items()}, wanted,
-        {name: _header(model) for name, model in locked.items()}, topology=params["topology"], gateways=params["gateways"],
-        digests={name: model.files[0].sha256 for name, model in locked.items()}, previous=params["previous"])
+    capacities = {name: _capacity(name, data) for name, data in params["capacities"].items()}
+    models = [_model(lock, model) for model in wanted]
+    return plan_fleet(capacities, models, params["topology"], _fleet_of(params, capacities, lock))
 
 
 def refuse_unmet(plan: Plan) -> None:
@@ -235,16 +281,39 @@ def main() -> None:
                      text=params["notes"] + _plan_text.table(data) + _plan_diff.lines(changes, None if module._diff else _plan_diff.SHOWN), diff=shown)
 
 
-def _locked(lock: _lock.Lock, name: str) -> _lock.LockedModel:
-    if name not in lock.models:
-        raise FleetError("The lock lacks a wanted model", f"lock, models.{name}", do="Complete it with localai.fleet.fleet_lock.")
-    _lock.check_one_file(name, len(lock.models[name].files))
-    return lock.models[name]
+def _model(lock: _lock.Lock, wanted: WantedModel) -> Model:
+    """A wanted model with its header, which has the size of all the model's files."""
+    if wanted.name not in lock.models:
+        raise FleetError("The lock lacks a wanted model", f"lock, models.{wanted.name}", do="Complete it with localai.fleet.fleet_lock.")
+    locked = lock.models[wanted.name]
+    _lock.check_one_file(wanted.name, len(locked.files))
+    return Model(wanted, replace(Header.from_dict(locked.header), file_size=locked.size), locked.files[0].sha256)
 
 
-def _header(model: _lock.LockedModel) -> Header:
-    """The header with the size of all the model's files."""
-    return replace(Header.from_dict(model.header), file_size=model.size)
+def _fleet_of(params: dict[str, Any], capacities: dict[str, Capacity], lock: _lock.Lock) -> Fleet:
+    """What the fleet is besides its capacities; measurements that are not valid leave a word."""
+    engine = _tuning.engine_digest(*(f"@{lock.images[key].digest}" if key in lock.images else "" for key in ("localai", "llama_cpp")))
+    judged = {name: _tuning.usable(capacity.tuning, capacity, engine, time.time()) for name, capacity in capacities.items()}
+    return Fleet(
+        servers=params["servers"], gateways=params["gateways"], workers=params["workers"], control=params["control"],
+        labels=_checked(params, "labels", lambda value: isinstance(value, list), "a list"), placement=params["placement"],
+        reserved_cores=_checked(params, "reserved_cores", lambda value: _is_number(value, int), "a whole number from 0 on"),
+        round_trip_ms=_checked(params, "round_trips", lambda value: _is_number(value, (int, float)), "a number of milliseconds"),
+        tuning={name: capacities[name].tuning for name, (threads, _words) in judged.items() if threads},
+        ignored={name: words for name, (_threads, words) in judged.items() if words}, previous=params["previous"])
+
+
+def _checked(params: dict[str, Any], option: str, test: Callable[[Any], bool], form: str) -> dict[str, Any]:
+    """The entries of a dictionary by host that say something."""
+    given = {host: value for host, value in params[option].items() if value is not None}
+    for host, value in given.items():
+        if not test(value):
+            raise FleetError(f"An entry of {option} has the wrong form", f"{option}.{host}", repr(value), f"Give {form}.")
+    return given
+
+
+def _is_number(value: Any, kind: Any) -> bool:
+    return isinstance(value, kind) and not isinstance(value, bool) and value >= 0
 
 
 def _capacity(name: str, data: Any) -> Capacity:

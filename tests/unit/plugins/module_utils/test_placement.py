@@ -6,56 +6,13 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from ansible_collections.localai.fleet.plugins.module_utils import _memory, _placement, _plan, _plan_text
+from ansible_collections.localai.fleet.plugins.module_utils import _budget, _memory, _plan, _plan_text
 from ansible_collections.localai.fleet.plugins.module_utils._capacity import Capacity
 from ansible_collections.localai.fleet.plugins.module_utils._errors import FleetError
 from ansible_collections.localai.fleet.plugins.module_utils._gguf import Header, TensorGroup
 from ansible_collections.localai.fleet.plugins.module_utils._needs import kind_of, settings_of
-from ansible_collections.localai.fleet.plugins.module_utils._wanted import WantedModel, parse_wanted
 
-MIB, GIB = 1 << 20, 1 << 30
-
-
-def host(memory: int = 16 * GIB, cores: int = 8, **more: Any) -> Capacity:
-    base = Capacity(
-        arch="x86_64", isa=("sse42", "avx", "avx2"), cpu_model="test", logical_cpus_online=cores, allowed_cpus=tuple(range(cores)),
-        physical_cores_allowed=cores, performance_cores_allowed=cores, usable_cores=cores, smt=False, sockets=1, numa_nodes=(), quota_cores=None,
-        memory_total_bytes=memory, memory_limit_bytes=None, memory_available_bytes=memory, memory_used_by_deployment_bytes=0,
-        hugepages_reserved_bytes=0, swap_total_bytes=0, memory_channels=None, store_free_bytes=None, virtualization="none")
-    return replace(base, **more)
-
-
-def header(file_size: int = 800 * MIB, architecture: str = "llama", **more: Any) -> Header:
-    keys = {"block_count": 16, "embedding_length": 2048, "feed_forward_length": 8192, "attention.head_count": 32, "attention.head_count_kv": 8,
-            "attention.key_length": 64, "attention.value_length": 64, "context_length": 131_072}
-    return replace(Header(version=3, architecture=architecture, parameters=keys, vocab_size=128_256, tokenizer_model="gpt2", file_size=file_size,
-                          has_chat_template=True, tensors=(TensorGroup("Q4_K", "matrix", 32, 1, file_size // 2),)), **more)
-
-
-def want(name: str = "m", **more: Any) -> WantedModel:
-    return parse_wanted([{"name": name, "source": "hf://a/b", **more}])[0]
-
-
-def plan(hosts: Any, models: Any = None, headers: Any = None, **more: Any) -> _plan.Plan:
-    hosts = {"ai1": hosts} if isinstance(hosts, Capacity) else hosts
-    models = [want()] if models is None else models
-    return _placement.plan_fleet(hosts, models, headers or {model.name: header() for model in models}, **more)
-
-
-def anonymous(model: WantedModel, of: Header | None = None) -> int:
-    of = of or header()
-    return _memory.estimate(of, settings_of(model, of, host().isa)).anonymous
-
-
-def needed(*models: WantedModel) -> int:
-    """Bytes that cannot be dropped of a container with these models."""
-    return sum(anonymous(model) for model in models) + _memory.SERVER_ANONYMOUS + _memory.SERVER_TMP
-
-
-def just_fits(*models: WantedModel, spare: int = 0) -> Capacity:
-    """A host whose budget is what these models need, and `spare` bytes."""
-    wanted = needed(*models) + spare
-    return host(wanted + _placement.SYSTEM_RESERVE_BYTES)
+from fleets import GIB, MIB, anonymous, header, host, just_fits, needed, plan, want
 
 
 def test_one_host_gets_every_number_from_one_place() -> None:
@@ -64,11 +21,11 @@ def test_one_host_gets_every_number_from_one_place() -> None:
     (instance,) = entry.instances
     (model,) = instance.models
     assert (found.topology, found.placement, found.refused, found.unmet) == ("standalone", {"m": ("ai1",)}, (), ())
-    assert (entry.usable_cores, entry.budget_cores, instance.cpus, instance.threads, model.threads, model.threads_batch) == (8, 7, 7.5, 7, 7, 7)
-    assert entry.memory_reserved_bytes == 16 * GIB * 5 // 100 + _placement.GATEWAY_BYTES
+    assert (entry.usable_cores, entry.budget_cores, instance.cpus, instance.threads, model.threads, model.threads_batch) == (8, 6, 6.5, 6, 6, 6)
+    assert entry.memory_reserved_bytes == 16 * GIB * 5 // 100 + _budget.GATEWAY_BYTES
     assert entry.memory_usable_bytes + entry.memory_reserved_bytes == 16 * GIB
     assert instance.memory_planned == model.memory["anonymous"] + _memory.SERVER_ANONYMOUS + _memory.SERVER_TMP
-    full = instance.memory_planned + 800 * MIB + _placement.SERVER_FILES
+    full = instance.memory_planned + 800 * MIB + _budget.SERVER_FILES
     assert 0 <= instance.memory_limit - full < MIB and instance.memory_limit % MIB == 0 and instance.file_share == 1
     assert (model.sha256, model.kind, model.slots, model.context, model.unified, model.batch) == ("ab" * 32, "chat", 2, 4096, True, 512)
     assert (model.prompt_cache, model.checkpoints, model.aliases, model.expected_tokens_per_second) == (256 * MIB, 0, ("gpt-4",), None)
@@ -96,7 +53,7 @@ def test_a_host_without_models_has_no_instance() -> None:
 
 def test_every_server_gets_every_model_and_shares_its_cores() -> None:
     models = [want("a"), want("b"), want("c")]
-    found = plan({"ai1": host(), "ai2": host(cores=2)}, models)
+    found = plan({"ai1": host(), "ai2": host(count=2)}, models)
     assert found.topology == "replicated" and set(found.placement.values()) == {("ai1", "ai2")}
     for name, budget in (("ai1", 7), ("ai2", 2)):
         (instance,) = found.hosts[name].instances
@@ -176,7 +133,7 @@ def test_a_smaller_cache_type_is_not_offered_where_heads_refuse_it() -> None:
     odd = replace(header(), parameters={**header().parameters, "attention.key_length": 80, "attention.value_length": 80})
     model = want(context=65_536, prompt_cache_mib=0)
     memory = anonymous(model, odd)
-    capacity = host(memory + _memory.SERVER_ANONYMOUS + _memory.SERVER_TMP + _placement.SYSTEM_RESERVE_BYTES - 500 * MIB)
+    capacity = host(memory + _memory.SERVER_ANONYMOUS + _memory.SERVER_TMP + _budget.SYSTEM_RESERVE_BYTES - 500 * MIB)
     assert plan(capacity, [model], {"m": odd}).refused[0].fits_with == {"context": 32_768}
 
 
@@ -206,7 +163,7 @@ def test_memory_budget_of_a_host(capacity: Capacity, usable: int) -> None:
 
 
 @pytest.mark.parametrize("capacity, text", [
-    (host(3 * GIB), "less than 4 GB"), (host(cores=1), "less than 2"), (host(swap_total_bytes=2 * GIB), "2.0 GiB of swap"),
+    (host(3 * GIB), "less than 4 GB"), (host(count=1), "less than 2"), (host(swap_total_bytes=2 * GIB), "2.0 GiB of swap"),
     (host(memory_available_bytes=100 * MIB), "Other programs"), (host(store_free_bytes=10 * MIB), "disk left")])
 def test_hosts_with_a_problem_are_warned_about(capacity: Capacity, text: str) -> None:
     messages = [item["message"] for item in plan(capacity).warnings]
@@ -230,19 +187,19 @@ def test_advice_for_a_model_on_one_of_several_servers() -> None:
 
 
 @pytest.mark.parametrize("topology, hosts, chosen", [
-    (None, 1, "standalone"), ("auto", 1, "standalone"), (None, 2, "replicated"), ("auto", 3, "replicated"), ("replicated", 1, "replicated"),
+    ("auto", 1, "standalone"), ("auto", 3, "replicated"), ("replicated", 1, "replicated"),
     ("standalone", 1, "standalone")])
 def test_topology(topology: Any, hosts: int, chosen: str) -> None:
     assert plan({f"ai{number}": host() for number in range(hosts)}, topology=topology).topology == chosen
 
 
 @pytest.mark.parametrize("hosts, models, headers, more, text", [
-    ({}, [want()], None, {}, "no server to plan for"), (host(), [want()], {"other": header()}, {}, "no header for a wanted model"),
+    ({}, [want()], None, {}, "no server to plan for"),
     (host(), [want(hosts=["ai9"])], None, {}, "pinned to a host that is not a server.*ai9.*ai1"),
     (host(), [want(replicas=2)], None, {}, "more servers than there are"),
     ({"a": host(), "b": host()}, [want()], None, {"topology": "standalone"}, "standalone fleet has one server"),
     (host(), [want()], None, {"topology": "ring"}, "topology is not known"),
-    (host(memory_total_bytes=None), [want()], None, {}, "memory of a server is not known"),
+    (host(memory_total_bytes=None), [want()], None, {}, "memory of a host is not known"),
     (host(), [want()], {"m": header(parameters={})}, {}, "cannot be planned without its shape.*model m"),
     (host(), [want(kv_type="q8_0")], {"m": replace(header(), parameters={**header().parameters, "attention.key_length": 80})}, {},
      "does not fit the model's heads.*model m")])

@@ -3,10 +3,13 @@ from __future__ import annotations
 import json
 import re
 import stat
+import time
 from pathlib import Path
 from typing import Any, Callable
 
 import pytest
+from ansible_collections.localai.fleet.plugins.module_utils import _tuning
+from ansible_collections.localai.fleet.plugins.module_utils._capacity import Capacity
 from ansible_collections.localai.fleet.plugins.module_utils._gguf import Header, TensorGroup
 
 Run = Callable[..., dict[str, Any]]
@@ -113,6 +116,38 @@ def test_what_does_not_fit_fails_with_model_host_bytes_and_what_would_fit(run_mo
     assert any(line.startswith("refused: m needs") for line in refused["text"])
 
 
+def test_what_a_fleet_is_besides_its_capacities(run_module: Run) -> None:
+    """Each option reaches the plan."""
+    hosts = {"capacities": {name: capacity(8 * GIB) for name in ("ai1", "ai2", "ai3")}, "gateways": []}
+    labelled = run_module("fleet_plan", args(**hosts, wanted=[{"name": "m", "source": "hf://a/b", "labels": ["fast"]}], labels={"ai2": ["fast"]}))["plan"]
+    assert labelled["placement"] == {"m": ["ai2"]}
+    reserved = run_module("fleet_plan", args(**hosts, reserved_cores={"ai1": 2, "ai2": None}))["plan"]
+    assert [reserved["hosts"][name]["budget_cores"] for name in ("ai1", "ai2")] == [2, 3]
+    models = [{"name": name, "source": "hf://a/b", "replicas": 1} for name in ("m", "n")]
+    packed, spread = (run_module("fleet_plan", args(**hosts, wanted=models, lock=lock("m", "n"), placement=placement))["plan"]["placement"]
+                      for placement in ("pack", "spread"))
+    assert packed["m"] == packed["n"] and spread["m"] != spread["n"]
+    split_up = {**hosts, "workers": ["ai2", "ai3"], "wanted": [{"name": "m", "source": "hf://a/b", "shards": 2}]}
+    assert run_module("fleet_plan", args(**split_up))["plan"]["topology"] == "sharded"
+    assert "is 20 ms away" in run_module("fleet_plan", args(**split_up, round_trips={"ai2": 20, "ai3": 0.2}))["msg"]
+    roles = {"servers": ["ai1"], "workers": ["ai2"], "control": ["ai3"], "topology": "distributed"}
+    assert run_module("fleet_plan", args(**hosts, **roles))["plan"]["placement"] == {"m": ["ai2"]}
+
+
+def test_measured_threads_count_while_they_are_valid(run_module: Run) -> None:
+    images = {key: {"name": f"example.com/{key}", "version": "v1", "digest": f"sha256:{digit * 64}", "platform": "linux/amd64"}
+              for key, digit in (("localai", "1"), ("llama_cpp", "2"))}
+    host = Capacity.from_dict(capacity())
+    engine = _tuning.engine_digest("@sha256:" + "1" * 64, "@sha256:" + "2" * 64)
+    facts = {name: _tuning.fact(2, {2: 9.5, 3: 9.0}, {"name": "m", "sha256": SHA}, host, digest, "ai1", time.time())
+             for name, digest in (("ai1", engine), ("ai2", "other"))}
+    given = args(lock={**lock("m"), "images": images}, capacities={name: {**capacity(), "tuning": fact} for name, fact in facts.items()}, gateways=[])
+    result = run_module("fleet_plan", given)["plan"]
+    models = {name: result["hosts"][name]["instances"][0]["models"][0] for name in facts}
+    assert [(model["threads"], model["expected_tokens_per_second"]) for model in models.values()] == [(2, 9.5), (3, None)]
+    assert [item["host"] for item in result["warnings"] if "are ignored" in item["message"]] == ["ai2"]
+
+
 def test_further_refusals_are_counted(run_module: Run) -> None:
     small = {"ai1": capacity(GIB), "ai2": capacity(GIB)}
     assert "1 more placement refused" in run_module("fleet_plan", args(capacities=small))["msg"]
@@ -134,6 +169,10 @@ def test_a_model_in_several_files_leaves_the_written_plan_alone(run_module: Run,
     ({"wanted": [{"name": "m", "source": "hf://a/b", "kv_type": "q9"}]}, "must be one of"),
     ({"wanted": [{"name": "m", "source": "hf://a/b", "slot": 2}]}, "slot.*(upported|nknown)"),
     ({"wanted": [{"name": "m", "source": "hf://a/b", "hosts": ["ai9"]}]}, "pinned to a host"),
+    ({"labels": {"ai1": "fast"}}, "labels has the wrong form.*labels.ai1.*a list"),
+    ({"reserved_cores": {"ai1": -1}}, "reserved_cores.ai1.*whole number"), ({"reserved_cores": {"ai1": "2"}}, "reserved_cores.ai1"),
+    ({"round_trips": {"ai1": "near"}}, "round_trips.ai1.*milliseconds"), ({"placement": "tight"}, "must be one of"),
+    ({"workers": ["ai9"]}, "capacity of a host is not known.*ai9"),
     ({"out": "/absent/dir/plan.json"}, "cannot be written.*No such file"), ({"out": "/tmp"}, "cannot be written"),
     ({"out_html": "/absent/dir/plan.html"}, "cannot be written .out_html.*No such file")])
 def test_bad_input_is_a_sentence(run_module: Run, change: dict[str, Any], text: str) -> None:

@@ -1,0 +1,138 @@
+# Copyright (c) 2026 localai.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# This file is private to the collection localai.fleet.
+"""Memory of a host, or of one of its memory nodes, while models are placed on it.
+
+Its budget is its memory without reserved huge pages, less what is left to the system and to what else it runs for the fleet.
+A model fits where its anonymous memory fits beside that of the others: anonymous pages cannot be dropped, so a limit
+below them kills. Model files are page cache: what does not fit is read again from disk.
+"""
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Mapping
+
+from ._capacity import Capacity, node_capacity, usable_nodes
+from ._errors import FleetError
+from ._memory import MIB, SERVER_ANONYMOUS, SERVER_TMP, Memory
+from ._plan import ON_DEMAND, RESIDENT
+
+SYSTEM_RESERVE_BYTES = 512 * MIB
+"""Least memory left to the system and the container engine."""
+SYSTEM_RESERVE_PERCENT = 5
+"""Share of a large host's memory left to the system."""
+GATEWAY_BYTES = 128 * MIB
+"""Memory left to the proxy on a server that is a gateway too."""
+FRONT_BYTES = 64 * MIB
+"""Memory left to the front of a federation on a gateway: 38 to 44 MiB idle, seen on LocalAI v4.9.0."""
+CONTROL_BYTES = 320 * MIB
+"""Memory left to PostgreSQL (47 to 56 MiB idle; 256 for shared buffers and connections) and NATS (4 to 5 MiB idle; 64)."""
+SERVER_FILES = 96 * MIB
+"""Page cache of the server's and the engine's programs: 76 and 20 MiB RssFile, seen on LocalAI v4.9.0."""
+BASE_BYTES = SERVER_ANONYMOUS + SERVER_TMP
+"""What an instance takes before it has a model."""
+ON_DEMAND_LOADED = 2
+"""On-demand models whose memory is planned: LocalAI keeps a second one when cold requests for two come at once."""
+NODE_CORES = 2
+"""Below this a memory node is too small for an instance of its own."""
+DISK_BYTES = 1 << 30
+DISK_PERCENT = 5
+"""A worker of LocalAI's distributed mode takes a new model only when this much of its disk, or that share, stays free."""
+
+
+@dataclass
+class Room:
+    """Memory in bytes. `node` is a memory node's number, or None for the whole host; `disk` is bytes left for files that are not `stored`, or None."""
+
+    name: str
+    capacity: Capacity
+    usable: int
+    reserved: int = 0
+    node: int | None = None
+    disk: int | None = None
+    stored: frozenset[str] = frozenset()
+    resident: dict[str, Memory] = field(default_factory=dict)
+    on_demand: dict[str, Memory] = field(default_factory=dict)
+    blobs: dict[str, str] = field(default_factory=dict)
+    weights: dict[str, float] = field(default_factory=dict)
+    anonymous: int = 0
+    wish: int = 0
+
+    @property
+    def load(self) -> float:
+        """Expected load a core; exact sums, so that the order of placing does not show."""
+        return math.fsum(self.weights.values()) / self.capacity.usable_cores
+
+    def left(self, residency: str) -> int:
+        """Anonymous bytes that a further model of this residency may take."""
+        if residency == RESIDENT:
+            return self.usable - self.anonymous - (0 if self.resident else BASE_BYTES)
+        largest = max((memory.anonymous for memory in self.on_demand.values()), default=0)
+        return self.usable - anonymous_of(self.resident, RESIDENT) - BASE_BYTES - largest
+
+    def holds(self, name: str, memory: Memory, residency: str) -> bool:
+        """Whether a further model fits, with its file where new files count."""
+        return memory.anonymous <= self.left(residency) and (self.disk is None or name in self.stored or memory.file <= self.disk)
+
+    def add(self, name: str, memory: Memory, residency: str, blob: str, weight: float = 1.0) -> None:
+        """Place a model."""
+        (self.resident if residency == RESIDENT else self.on_demand)[name] = memory
+        self.blobs[name], self.weights[name] = blob, weight
+        self._count(0 if name in self.stored else memory.file)
+
+    def remove(self, name: str) -> None:
+        """Take a model away."""
+        memory = self.resident.pop(name) if name in self.resident else self.on_demand.pop(name)
+        del self.blobs[name], self.weights[name]
+        self._count(0 if name in self.stored else -memory.file)
+
+    def join(self, name: str, source: Room) -> None:
+        """Place a model that another room has."""
+        memory, residency = (source.resident[name], RESIDENT) if name in source.resident else (source.on_demand[name], ON_DEMAND)
+        self.add(name, memory, residency, source.blobs[name], source.weights[name])
+
+    def _count(self, file: int) -> None:
+        self.disk = None if self.disk is None else self.disk - file
+        parts = ((self.resident, RESIDENT), (self.on_demand, ON_DEMAND))
+        self.anonymous = sum(anonymous_of(models, residency) for models, residency in parts)
+        self.wish = self.anonymous + sum(files_of(models, residency, self.blobs) for models, residency in parts)
+
+
+def anonymous_of(models: Mapping[str, Memory], residency: str) -> int:
+    """Bytes that cannot be dropped of an instance with these models; 0 without any. On demand the two largest count."""
+    sizes = sorted((memory.anonymous for memory in models.values()), reverse=True)
+    return BASE_BYTES + sum(sizes if residency == RESIDENT else sizes[:ON_DEMAND_LOADED]) if sizes else 0
+
+
+def files_of(models: Mapping[str, Memory], residency: str, blobs: Mapping[str, str]) -> int:
+    """Bytes of page cache that the instance reads again and again; two models of one file share its pages."""
+    sizes = sorted({blobs[name]: memory.file_backed for name, memory in models.items()}.values(), reverse=True)
+    return SERVER_FILES + sum(sizes if residency == RESIDENT else sizes[:ON_DEMAND_LOADED]) if sizes else 0
+
+
+def budget(name: str, capacity: Capacity, others: int = 0, stores: bool = False) -> Room:
+    """A host's budget: min(memory, limit) without huge pages, less what the system and `others` (bytes) keep.
+
+    `stores`: LocalAI itself copies model files to this host, and looks at the disk before it does. FleetError when no memory is known.
+    """
+    known = [size for size in (capacity.memory_total_bytes, capacity.memory_limit_bytes) if size is not None]
+    if not known:
+        raise FleetError("The memory of a host is not known", f"host {name}", "no memory_total_bytes", "Read its capacity again.")
+    reserved = max(SYSTEM_RESERVE_BYTES, min(known) * SYSTEM_RESERVE_PERCENT // 100) + others
+    # Huge pages are taken out of the host's memory, and do not count in the limit of a control group.
+    free = min([(capacity.memory_total_bytes or min(known)) - capacity.hugepages_reserved_bytes, *known])
+    disk = capacity.store_free_bytes
+    room = None if disk is None or not stores else max(0, disk - max(DISK_BYTES, disk * DISK_PERCENT // 100))
+    return Room(name, capacity, max(0, free - reserved), reserved, disk=room)
+
+
+def node_rooms(room: Room) -> tuple[Room, ...]:
+    """The host's memory nodes that can have an instance of their own, each with its share of the budget; none when it is better used as a whole."""
+    capacity = room.capacity
+    total = sum(node.memory_bytes or 0 for node in capacity.numa_nodes)
+    parts = [node_capacity(capacity, number) for number in usable_nodes(capacity)]
+    if any(part.usable_cores < NODE_CORES for part in parts):
+        return ()
+    return tuple(Room(room.name, part, room.usable * (part.memory_total_bytes or 0) // total, node=part.numa_node) for part in parts)

@@ -1,0 +1,126 @@
+# Copyright (c) 2026 localai.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# This file is private to the collection localai.fleet.
+"""Who is who in a fleet, and where each model may run. Input that contradicts itself ends here, with a sentence."""
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Mapping, Sequence
+
+from ._capacity import Capacity
+from ._errors import FleetError
+from ._fleet import DISTRIBUTED, PLACEMENTS, REPLICATED, SHARDED, STANDALONE, TOPOLOGIES, Fleet, Model
+from ._plan import some
+
+
+@dataclass(frozen=True)
+class Scope:
+    """The topology, the hosts that run models (`serving`), other hosts of the plan, and for each model its `candidates` and who is `apart`."""
+
+    topology: str
+    serving: tuple[str, ...]
+    servers: tuple[str, ...]
+    workers: tuple[str, ...]
+    control: tuple[str, ...]
+    candidates: Mapping[str, tuple[str, ...]]
+    apart: Mapping[str, frozenset[str]]
+
+
+def scope(hosts: Mapping[str, Capacity], models: Sequence[Model], topology: str, fleet: Fleet) -> Scope:
+    """Sort hosts into roles and models onto hosts. FleetError for roles, pins, labels, replicas or neighbours that cannot be."""
+    workers, control = tuple(sorted(set(fleet.workers))), tuple(sorted(set(fleet.control)))
+    given = set(hosts) - set(workers) - set(control) if fleet.servers is None else set(fleet.servers)
+    servers = tuple(sorted(given))
+    _check_hosts(hosts, servers, workers, control, fleet)
+    chosen = _topology(topology, models, servers, workers, control)
+    serving = workers if chosen == DISTRIBUTED else servers
+    candidates = {model.name: _candidates(model, serving, fleet) for model in models}
+    return Scope(chosen, serving, servers, workers, control if chosen == DISTRIBUTED else (), candidates, _apart(models, candidates))
+
+
+def _check_hosts(hosts: Mapping[str, Capacity], servers: Sequence[str], workers: Sequence[str], control: Sequence[str], fleet: Fleet) -> None:
+    if not servers:
+        raise FleetError("There is no server to plan for", "capacities", "", "Put a host into the group localai_server.")
+    both = sorted(set(servers) & set(workers))
+    if both:
+        raise FleetError("A host is a server and a worker", "hosts", some(both), "Take it out of localai_server or out of localai_worker.")
+    unread = sorted({*servers, *workers, *control} - set(hosts))
+    if unread:
+        raise FleetError("The capacity of a host is not known", "capacities", some(unread), "Read it with localai.fleet.capacity_facts.")
+    if fleet.placement not in PLACEMENTS:
+        raise FleetError("The placement is not known", "placement", str(fleet.placement), f"Use one of {', '.join(PLACEMENTS)}.")
+
+
+def _topology(topology: str, models: Sequence[Model], servers: Sequence[str], workers: Sequence[str], control: Sequence[str]) -> str:
+    """What is asked for, or what the hosts and models make of it; checked."""
+    split = [model.name for model in models if model.wanted.shards]
+    if topology == "auto":
+        topology = SHARDED if split else STANDALONE if len(servers) == 1 else REPLICATED
+    if topology not in TOPOLOGIES:
+        raise FleetError("The topology is not known", "topology", topology, f"Use one of auto, {', '.join(TOPOLOGIES)}.")
+    if topology == STANDALONE and len(servers) > 1:
+        raise FleetError("A standalone fleet has one server", "topology", f"{len(servers)} servers", "Use replicated, or leave topology out.")
+    if split and topology != SHARDED:
+        raise FleetError("A model is to be split over workers in a topology that has none", "topology", f"{topology}, shards of {some(split)}",
+                         "Use sharded, or leave shards out.")
+    if topology in (SHARDED, DISTRIBUTED) and not workers:
+        raise FleetError(f"The topology {topology} has no worker", "topology", "no worker", "Put hosts into the group localai_worker.")
+    if topology == DISTRIBUTED and not control:
+        raise FleetError("The topology distributed has no host for its database and its messages", "topology", "no control host",
+                         "Put a host into the group localai_control.")
+    return topology
+
+
+def _candidates(model: Model, serving: Sequence[str], fleet: Fleet) -> tuple[str, ...]:
+    """The hosts that a model may run on: its pins that carry its labels."""
+    wanted = model.wanted
+    absent = sorted(set(wanted.hosts) - set(serving))
+    if absent:
+        raise FleetError("A model is pinned to a host that is not a server", f"model {model.name}, hosts", ", ".join(absent),
+                         f"The servers are {some(serving)}.")
+    found = tuple(name for name in serving if name in (wanted.hosts or serving) and set(wanted.labels) <= set(fleet.labels.get(name, ())))
+    if not found:
+        known = sorted({label for labels in fleet.labels.values() for label in labels})
+        raise FleetError("No server carries the labels that a model asks for", f"model {model.name}, labels", ", ".join(wanted.labels),
+                         f"Known labels are {some(known) or 'none'}: set common_labels of a host.")
+    if (model.replicas or 0) > len(found):
+        raise FleetError("A model is wanted on more servers than there are", f"model {model.name}, replicas", f"{model.replicas}, {len(found)} possible",
+                         "Lower replicas, or leave it out for every server.")
+    return found
+
+
+def _apart(models: Sequence[Model], candidates: Mapping[str, Sequence[str]]) -> dict[str, frozenset[str]]:
+    """Who shares no host with whom; both ways, whoever of the two says it."""
+    found: dict[str, set[str]] = {model.name: set(model.wanted.apart_from) for model in models}
+    for model in models:
+        for other in model.wanted.apart_from:
+            found[other].add(model.name)
+    everywhere = [model.name for model in models if model.replicas is None]
+    for name in everywhere:
+        for other in (other for other in everywhere if other in found[name]):
+            shared = sorted(set(candidates[name]) & set(candidates[other]))
+            if shared:
+                raise FleetError("Two models that are to be apart are both wanted on every server", f"models {name} and {other}", some(shared),
+                                 "Give one of them replicas or hosts.")
+    return {name: frozenset(others) for name, others in found.items()}
+
+
+def previously(previous: Mapping[str, Any] | None) -> tuple[dict[str, dict[str, int]], dict[str, dict[str, int]]]:
+    """Of an earlier plan: for each model its hosts with its anonymous bytes there, and for each host the memory node of each model.
+
+    A model whose bytes the plan does not tell counts as not grown.
+    """
+    plan = previous or {}
+    hosts: dict[str, dict[str, int]] = {name: dict.fromkeys(found, UNKNOWN_BYTES) for name, found in (plan.get("placement") or {}).items()}
+    nodes: dict[str, dict[str, int]] = {}
+    for host, entry in (plan.get("hosts") or {}).items():
+        for instance in entry.get("instances") or ():
+            for model in instance["models"]:
+                hosts.setdefault(model["name"], {})[host] = model["memory"]["anonymous"]
+                if instance.get("node") is not None:
+                    nodes.setdefault(host, {}).setdefault(model["name"], instance["node"])
+    return hosts, nodes
+
+
+UNKNOWN_BYTES = 1 << 62
