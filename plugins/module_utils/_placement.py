@@ -199,12 +199,20 @@ def _planned_model(work: _Work, host: Room, name: str, part: Room, threads: Mode
         work.terms[key] = {term: size for term, size in terms.items() if term not in ("notes", "repack_exact")}
     tuning = work.fleet.tuning.get(host.name)
     measured = next((other for other in work.models.values() if other.blob == tuning["model"]["sha256"]), None) if tuning else None
-    speed = None if name in work.splits else expected(model, threads.threads, tuning, measured)
+    speed = None if name in work.splits else expected(model, threads.threads, _memory_of(host, part), tuning, measured)
     return PlannedModel(
         name=name, sha256=model.sha256 or model.wanted.sha256, kind=kind_of(model.wanted, model.header), threads=threads.threads,
         threads_batch=threads.threads_batch, context=settings.context, slots=settings.slots, unified=settings.unified, batch=settings.batch,
         kv_type=settings.type_k, prompt_cache=settings.prompt_cache, checkpoints=settings.checkpoints, aliases=model.wanted.aliases,
         memory=work.terms[key], expected_tokens_per_second=speed)
+
+
+def _memory_of(host: Room, part: Room) -> Capacity:
+    """A part's capacity with its share of the host's bandwidth, by channels."""
+    whole, bandwidth = host.capacity.memory_channels, host.capacity.memory_bandwidth_bytes_per_second
+    if part.node is None or not bandwidth or not whole:
+        return part.capacity
+    return replace(part.capacity, memory_bandwidth_bytes_per_second=bandwidth * (part.capacity.memory_channels or 0) // whole)
 
 
 def _same_threads(planned: Mapping[str, PlannedHost]) -> dict[str, PlannedHost]:

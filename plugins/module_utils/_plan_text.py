@@ -8,9 +8,9 @@ from __future__ import annotations
 import json
 from typing import Any, Mapping
 
-from ._plan import gib
+from ._plan import INSTANCE, gib
 
-COLUMNS = ("host", "model", "threads", "context", "slots", "memory_planned", "memory_limit")
+COLUMNS = ("host", "instance", "model", "threads", "context", "slots", "memory_planned", "memory_limit")
 
 
 def rows(plan: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -19,17 +19,24 @@ def rows(plan: Mapping[str, Any]) -> list[dict[str, Any]]:
     `memory_planned` is what the model takes besides its file; `memory_limit` is that of its whole instance.
     """
     return [
-        {"host": host, "model": model["name"], "threads": model["threads"], "context": model["context"], "slots": model["slots"],
+        {"host": host, "instance": instance["name"], "model": model["name"], "threads": model["threads"], "context": model["context"], "slots": model["slots"],
          "memory_planned": model["memory"]["anonymous"], "memory_limit": instance["memory_limit"]}
         for host, entry in sorted(plan["hosts"].items()) for instance in entry["instances"] for model in instance["models"]]
 
 
 def table(plan: Mapping[str, Any]) -> list[str]:
-    """The rows as aligned lines with a heading, then refusals, warnings and advice."""
-    cells = [tuple(name.replace("_", " ") for name in COLUMNS)] + [_cells(row) for row in rows(plan)]
-    widths = [max(len(line[column]) for line in cells) for column in range(len(COLUMNS))]
+    """The rows as aligned lines with a heading, then workers, refusals, warnings and advice. Instances are named where a host has others than one."""
+    found = rows(plan)
+    columns = [name for name in COLUMNS if name != "instance" or any(row["instance"] != INSTANCE for row in found)]
+    cells = [[name.replace("_", " ") for name in columns]] + [[_cell(name, row[name]) for name in columns] for row in found]
+    widths = [max(len(line[column]) for line in cells) for column in range(len(columns))]
     lines = ["  ".join(text.ljust(width) for text, width in zip(line, widths)).rstrip() for line in cells]
-    return lines + notes(plan)
+    return lines + _workers(plan) + notes(plan)
+
+
+def _workers(plan: Mapping[str, Any]) -> list[str]:
+    return [f"worker: {host}: {worker['layers']} layers of {worker['model']}, threads {worker['threads']}, memory limit {gib(worker['memory_limit'])}"
+            for host, entry in sorted(plan["hosts"].items()) for worker in entry.get("workers") or []]
 
 
 def notes(plan: Mapping[str, Any]) -> list[str]:
@@ -44,5 +51,5 @@ def text(plan: Mapping[str, Any]) -> str:
     return json.dumps(plan, indent=1, sort_keys=True) + "\n" if plan else ""
 
 
-def _cells(row: Mapping[str, Any]) -> tuple[str, ...]:
-    return tuple(gib(row[name]) if name.startswith("memory") else str(row[name]) for name in COLUMNS)
+def _cell(name: str, value: Any) -> str:
+    return gib(value) if name.startswith("memory") else str(value)

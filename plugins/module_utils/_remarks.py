@@ -13,6 +13,7 @@ from ._fleet import DISTRIBUTED, Fleet
 from ._needs import Needs
 from ._plan import RESIDENT, Instance, PlannedHost, Refusal, Shard, gib, some
 from ._sharding import server_part, split
+from ._threads import default_reserve, proposed_reserve
 from ._tuning import told
 
 SMALL_MEMORY_BYTES = 3_750_000_000
@@ -76,10 +77,20 @@ def warnings(rooms: Mapping[str, Room], planned: Mapping[str, PlannedHost], flee
     for name, room in rooms.items():
         for message in _host_warnings(room, planned[name]):
             yield {"host": name, "message": message}
+        if name not in fleet.reserved_cores:
+            yield from ({"host": name, "message": message} for message in _busy(room, name in fleet.gateways))
         if fleet.reserved_cores.get(name, 0) >= room.capacity.usable_cores:
             yield {"host": name, "message": f"All {room.capacity.usable_cores} usable cores are reserved for other programs: models get one all the same."}
         if name in fleet.ignored:
             yield {"host": name, "message": fleet.ignored[name]}
+
+
+def _busy(room: Room, gateway: bool) -> Iterable[str]:
+    """A proposal where other programs keep cores busy that the plan gives to models."""
+    proposed = proposed_reserve(room.capacity, gateway)
+    if proposed > default_reserve(room.capacity, gateway):
+        yield (f"Other programs keep {room.capacity.other_load_cores:.1f} cores busy: a thread that has to wait holds up all others. "
+               f"If that is how it stays, set common_reserved_cores to {proposed}.")
 
 
 def _host_warnings(room: Room, host: PlannedHost) -> Iterable[str]:

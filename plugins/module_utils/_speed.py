@@ -2,30 +2,39 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # This file is private to the collection localai.fleet.
-"""Tokens a second that a plan may promise: from what was measured on the host, else nothing."""
+"""Tokens a second that a plan may promise: from what was measured on the host, or from the bandwidth of its memory, else nothing."""
 from __future__ import annotations
 
 from typing import Any, Mapping
 
+from ._capacity import Capacity
 from ._fleet import Model
 from ._gguf import Header
 from ._tuning import speed
 
 
-def expected(model: Model, threads: int, tuning: Mapping[str, Any] | None, measured: Model | None) -> float | None:
+PRACTICE = 0.6
+"""What decoding reaches of the bandwidth that the memory has on paper: 0.6 to 0.8 seen."""
+SATURATING_THREADS = 2
+"""Threads a memory channel from which on the memory is the limit: 2 to 3."""
+
+
+def expected(model: Model, threads: int, part: Capacity, tuning: Mapping[str, Any] | None, measured: Model | None) -> float | None:
     """Tokens a second of one answer while nothing else runs, at a short context; None where nothing tells.
 
-    `tuning` is a valid measurement of the host and `measured` the model of it. Another model is as much slower as it reads more
-    bytes a token: decoding is bound by memory (tokens/s = bandwidth / bytes of the weights that a token uses).
+    Decoding is bound by memory: tokens/s = bandwidth / bytes of the weights that a token uses. `tuning` is a valid measurement
+    of the host and `measured` the model of it, which tells what the host reaches with so many threads. Else the bandwidth of
+    `part` (the host, or one of its memory nodes) counts, where the threads are enough to use it.
     """
-    if not tuning or not measured:
+    ours = bytes_read(model.header)
+    if tuning and measured:
+        same, other = speed(tuning, model.blob, threads), speed(tuning, measured.blob, threads)
+        theirs = bytes_read(measured.header)
+        return same if same is not None or other is None or not ours or not theirs else round(other * theirs / ours, 2)
+    bandwidth, channels = part.memory_bandwidth_bytes_per_second, part.memory_channels
+    if not ours or not bandwidth or not channels or threads < SATURATING_THREADS * channels:
         return None
-    same = speed(tuning, model.blob, threads)
-    found = speed(tuning, measured.blob, threads)
-    if same is not None or found is None:
-        return same
-    ours, theirs = bytes_read(model.header), bytes_read(measured.header)
-    return round(found * theirs / ours, 2) if ours and theirs else None
+    return round(PRACTICE * bandwidth / ours, 2)
 
 
 def bytes_read(header: Header) -> int | None:

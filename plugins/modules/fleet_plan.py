@@ -149,7 +149,7 @@ table:
   type: list
   elements: dict
   sample:
-    - {host: ai1, model: llama-3.2-1b-instruct, threads: 7, context: 4096, slots: 2, memory_planned: 1300234240, memory_limit: 2443182080}
+    - {host: ai1, instance: localai, model: llama-3.2-1b-instruct, threads: 7, context: 4096, slots: 2, memory_planned: 1300234240, memory_limit: 2443182080}
 changes:
   description: What the plan changes in what is deployed, a line each; empty when O(previous) is not given.
   returned: success
@@ -157,7 +157,7 @@ changes:
   elements: str
   sample: ["deployed: qwen3-8b on ai1, ai2: context 4096 → 8192"]
 text:
-  description: O(notes) and the table as lines, followed by refusals, warnings, advice and the first of RV(changes), in diff mode all.
+  description: O(notes) and the table as lines, followed by workers, refusals, warnings, advice and the first of RV(changes), in diff mode all.
   returned: success
   type: list
   elements: str
@@ -305,7 +305,7 @@ def _fleet_of(params: dict[str, Any], capacities: dict[str, Capacity], lock: _lo
 
 def _checked(params: dict[str, Any], option: str, test: Callable[[Any], bool], form: str) -> dict[str, Any]:
     """The entries of a dictionary by host that say something."""
-    given = {host: value for host, value in params[option].items() if value is not None}
+    given = {host: value for host, value in params[option].items() if value not in (None, "")}
     for host, value in given.items():
         if not test(value):
             raise FleetError(f"An entry of {option} has the wrong form", f"{option}.{host}", repr(value), f"Give {form}.")

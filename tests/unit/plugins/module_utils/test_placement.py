@@ -12,7 +12,7 @@ from ansible_collections.localai.fleet.plugins.module_utils._errors import Fleet
 from ansible_collections.localai.fleet.plugins.module_utils._gguf import Header, TensorGroup
 from ansible_collections.localai.fleet.plugins.module_utils._needs import kind_of, settings_of
 
-from fleets import GIB, MIB, anonymous, header, host, just_fits, needed, plan, want
+from fleets import GIB, MIB, anonymous, dual, header, host, just_fits, needed, plan, want
 
 
 def test_one_host_gets_every_number_from_one_place() -> None:
@@ -255,6 +255,14 @@ def test_rows_and_table() -> None:
     lines = _plan_text.table(data)
     assert lines[0].split() == ["host", "model", "threads", "context", "slots", "memory", "planned", "memory", "limit"]
     assert lines[1].startswith("ai1") and "GiB" in lines[1] and lines[3].startswith("warning: ai1: The host has 3.0 GiB")
+
+
+def test_the_table_names_instances_where_there_are_others_and_workers() -> None:
+    data = plan(dual()).as_dict()
+    lines = _plan_text.table(data)
+    assert lines[0].split()[:2] == ["host", "instance"] and lines[2].split()[:3] == ["ai1", "localai-node1", "m"]
+    data["hosts"]["w1"] = {"instances": [], "workers": [{"model": "m", "layers": 9, "threads": 3, "memory_limit": GIB}]}
+    assert "worker: w1: 9 layers of m, threads 3, memory limit 1.0 GiB" in _plan_text.table(data)
 
 
 def test_text_of_no_plan_is_empty() -> None:

@@ -153,6 +153,12 @@ def test_reserving_all_cores_is_a_warning() -> None:
     assert of(found)["localai"].models[0].threads == 1 and any("All 8 usable cores" in item["message"] for item in found.warnings)
 
 
+def test_busy_neighbours_are_a_proposal_and_not_a_plan() -> None:
+    found, told = plan(host(other_load_cores=2.6)), plan(host(other_load_cores=2.6), reserved_cores={"ai1": 1})
+    assert found.hosts == told.hosts and not told.warnings
+    assert any("keep 2.6 cores busy" in item["message"] and "common_reserved_cores to 4" in item["message"] for item in found.warnings)
+
+
 # what was measured
 
 TUNING = {"schema": 1, "threads": 3, "measured_at": "2026-11-01T00:00:00Z", "measured_on": "ai1", "fingerprint": {},
@@ -173,6 +179,15 @@ def test_another_model_is_slower_by_the_bytes_it_reads(capacity: Any, digest: st
     models, files = [want("m", hosts=["ai2"]), want("n", hosts=["ai1"])], {"m": header(), "n": header(1600 * MIB)}
     found = plan({"ai1": capacity, "ai2": host()}, models, files, {"m": digest, "n": "b" * 64}, tuning={"ai1": TUNING})
     assert of(found)["localai"].models[0].expected_tokens_per_second == speed
+
+
+@pytest.mark.parametrize("capacity, speed", [
+    (host(memory_channels=2, memory_bandwidth_bytes_per_second=50 * 400 * MIB), 30.0), (host(memory_channels=2), None),
+    (host(count=4, memory_channels=2, memory_bandwidth_bytes_per_second=50 * 400 * MIB), None),
+    (dual(memory_channels=4, memory_bandwidth_bytes_per_second=100 * 400 * MIB), 30.0)])
+def test_bandwidth_promises_what_threads_can_use(capacity: Any, speed: float | None) -> None:
+    """Of 50 readings a second of its 400 MiB of weights, six tenths; three threads do not use two channels; a node has half of four."""
+    assert {instance.models[0].expected_tokens_per_second for instance in of(plan(capacity)).values()} == {speed}
 
 
 def test_bytes_read_counts_the_experts_in_use() -> None:

@@ -121,7 +121,7 @@ def test_what_a_fleet_is_besides_its_capacities(run_module: Run) -> None:
     hosts = {"capacities": {name: capacity(8 * GIB) for name in ("ai1", "ai2", "ai3")}, "gateways": []}
     labelled = run_module("fleet_plan", args(**hosts, wanted=[{"name": "m", "source": "hf://a/b", "labels": ["fast"]}], labels={"ai2": ["fast"]}))["plan"]
     assert labelled["placement"] == {"m": ["ai2"]}
-    reserved = run_module("fleet_plan", args(**hosts, reserved_cores={"ai1": 2, "ai2": None}))["plan"]
+    reserved = run_module("fleet_plan", args(**hosts, reserved_cores={"ai1": 2, "ai2": None, "ai3": ""}))["plan"]
     assert [reserved["hosts"][name]["budget_cores"] for name in ("ai1", "ai2")] == [2, 3]
     models = [{"name": name, "source": "hf://a/b", "replicas": 1} for name in ("m", "n")]
     packed, spread = (run_module("fleet_plan", args(**hosts, wanted=models, lock=lock("m", "n"), placement=placement))["plan"]["placement"]
