@@ -101,12 +101,12 @@ def _board(work: _Work, rooms: Mapping[str, Room]) -> Board:
 def _split_models(work: _Work, workers: Sequence[Room]) -> Iterable[Refusal]:
     """Workers for each model that is to be split, in the wanted order; a refusal for one that they cannot hold."""
     free = {room.name: room for room in workers}
-    before = (work.fleet.previous or {}).get("shards") or {}
+    before = ((work.fleet.previous or {}).get("hosts") or {}).items()
     for name, model in work.models.items():
         count = model.wanted.shards
         if not count:
             continue
-        there = set((before.get(name) or {}).get("workers") or ())
+        there = {host for host, entry in before for worker in entry.get("workers") or () if worker["model"] == name}
         near = [host for host in free if work.fleet.round_trip_ms.get(host, 0) <= SLOW_MILLISECONDS]
         # What it has already, then the largest; the largest of all comes last, where the output matrix goes.
         chosen = sorted(near, key=lambda host: (host not in there, -free[host].usable, host))[:count]
@@ -158,8 +158,8 @@ def _planned_host(work: _Work, room: Room, spanning: list[str]) -> PlannedHost:
     nodes = node_rooms(room)
     parts = arrange(room, nodes, work.splits, work.nodes_before.get(room.name, {}))
     if nodes and parts == (room,) and room.weights:
-        spanning.append(f"{room.name}: {some(sorted(room.weights))} fit not one by one into its {len(nodes)} memory nodes, so one instance runs over all of "
-                        "them, and reading another node's memory is slower. Lower context or slots, or place less there.")
+        spanning.append(f"{room.name}: {some(sorted(room.weights))} do not fit into its {len(nodes)} memory nodes one by one, so one instance runs over "
+                        "all of them, and reading another node's memory is slower. Lower context or slots, or place less there.")
     threads = [_threads(work, part, index, len(parts), weights(part, order)) for index, part in enumerate(parts)]
     built: tuple[Instance, ...] = ()
     for part, found_threads in zip(parts, threads):
