@@ -44,10 +44,10 @@ class Model:
 class Fleet:
     """What a fleet is besides the capacities of its hosts; names are those of hosts.
 
-    `servers`, `gateways`, `workers` and `control` have those roles; without `servers` all hosts that are neither workers nor control are. `placement` is `spread` (replicas go to
-    the emptiest hosts) or `pack` (to as few hosts as hold them). `reserved_cores` are left to other programs. `round_trip_ms`
-    is what a packet needs to a worker and back. `tuning` holds the measurements that are valid, `ignored` why others are not (see `_tuning`).
-    `previous` is the deployed plan as a dictionary: what can stay where it is, stays.
+    `servers`, `gateways`, `workers` and `control` have those roles; without `servers` all hosts that are neither workers nor control are.
+    `placement` is `spread` (replicas go to the emptiest hosts) or `pack` (to as few hosts as hold them). `reserved_cores` are left to
+    other programs. `round_trip_ms` is what a packet needs to a worker and back. `tuning` holds the measurements that are valid, `ignored`
+    why others are not (see `_tuning`). `previous` is the deployed plan as a dictionary: what can stay where it is, stays.
     """
 
     servers: Sequence[str] | None = None

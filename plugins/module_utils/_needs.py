@@ -92,27 +92,33 @@ class Needs:
             self._quants[name] = dict(smaller(header, wanted.quant))
             self._changes[name] = list(_ladder(wanted, self.settings(name, ()), list(self._quants[name])))
         changes = self._changes[name]
+        # Most hosts that refuse a model are full: what needs the least is tried before the whole ladder is computed.
         least = min((change.get("context", 0) for change in changes[-1:]), default=0)
         last = [index for index, change in enumerate(changes) if change.get("context", 0) == least and len(change) > 1]
-        # Most hosts that refuse a model are full: what needs the least is tried before the whole ladder is computed.
-        if last and not any(self._fits(name, index, isa, room) for index in last):
+        packed = min(self._repacked(name, quant, isa) for quant in ("", *self._quants[name]))
+        if last and min(self._unpacked_bytes(name, index) for index in last) + packed > room:
             return {}
-        return next((change for index, change in enumerate(changes) if self._fits(name, index, isa, room)), {})
+        return next((change for index, change in enumerate(changes)
+                     if self._unpacked_bytes(name, index) + self._repacked(name, change.get("quant", ""), isa) <= room), {})
 
-    def _fits(self, name: str, index: int, isa: tuple[str, ...], room: int) -> bool:
-        """Whether a change makes a model fit. Only repacked weights differ from host to host."""
-        change, quants = self._changes[name][index], self._quants[name]
-        header = quants.get(change.get("quant", ""), self.models[name].header)
+    def _unpacked_bytes(self, name: str, index: int) -> int:
+        """Anonymous bytes of a model with a change, without repacked weights: those alone differ from host to host."""
         if (name, index) not in self._unpacked:
+            change = self._changes[name][index]
+            header = self._quants[name].get(change.get("quant", ""), self.models[name].header)
             try:
                 memory = estimate(header, settings_of(replace(self.models[name].wanted, **change), header))
                 self._unpacked[(name, index)] = memory.anonymous - memory.repack
             except FleetError:  # the engine refuses this cache type for the model's heads
                 self._unpacked[(name, index)] = NEVER
-        key = (name, change.get("quant", ""), isa)
+        return self._unpacked[(name, index)]
+
+    def _repacked(self, name: str, quant: str, isa: tuple[str, ...]) -> int:
+        """Bytes of weights that a host rewrites in memory, of the model's own file or of one in a smaller quant."""
+        key = (name, quant, isa)
         if key not in self._repack:
-            self._repack[key] = repack_bytes(header, isa)[0]
-        return self._unpacked[(name, index)] + self._repack[key] <= room
+            self._repack[key] = repack_bytes(self._quants[name].get(quant, self.models[name].header), isa)[0]
+        return self._repack[key]
 
 
 def _ladder(wanted: WantedModel, settings: Settings, quants: Sequence[str]) -> Iterator[dict[str, Any]]:

@@ -141,7 +141,7 @@ def advice(board: Board, needs: Needs, shards: Mapping[str, Shard], fleet: Fleet
         elif len(board.rooms) > 1 and len(board.placed[name]) == 1:
             yield f"{name}: it runs on one server only, so it does not answer while that one is down."
     yield from (f"{name}: threads {told(fleet.tuning[name])}." for name in sorted(fleet.tuning) if name in board.rooms)
-    idle = [name for name in fleet.workers if not any(name in shard.workers for shard in shards.values())]
+    idle = [name for name in sorted(fleet.workers) if not any(name in shard.workers for shard in shards.values())]
     if idle and topology != DISTRIBUTED:
         yield f"{some(idle)}: no model is split over {'this worker' if len(idle) == 1 else 'these workers'}. Give a model shards, or make servers of them."
 

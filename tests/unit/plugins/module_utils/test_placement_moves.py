@@ -7,12 +7,12 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from ansible_collections.localai.fleet.plugins.module_utils import _plan
+from ansible_collections.localai.fleet.plugins.module_utils import _budget, _plan
 from ansible_collections.localai.fleet.plugins.module_utils._capacity import Capacity
 from ansible_collections.localai.fleet.plugins.module_utils._errors import FleetError
 from ansible_collections.localai.fleet.plugins.module_utils._gguf import TensorGroup
 
-from fleets import GIB, MIB, dual, header, host, just_fits, plan, want, wants
+from fleets import GIB, MIB, dual, header, host, just_fits, needed, plan, want, wants
 
 
 def servers(count: int, memory: int = 16 * GIB) -> dict[str, Capacity]:
@@ -247,6 +247,15 @@ def test_a_smaller_quant_is_an_estimate(quant: str, types: str, change: dict[str
     of = header(16 * GIB, tensors=(TensorGroup(types, "matrix", 32, 1, 14 * GIB), TensorGroup("Q6_K", "tied", 32, 1, 2 * GIB)))
     found = plan(host(15 * GIB), [want(quant=quant, prompt_cache_mib=0, context=256)], {"m": of})
     assert found.refused[0].fits_with == change and ("by an estimate from bits per weight" in found.refused[0].reason) == bool(change)
+
+
+def test_a_smaller_quant_that_needs_more_hides_no_other_way() -> None:
+    """Q6_K stays mapped on AVX2, and half of Q2_K may be rewritten: with a quantized cache it fits, with a smaller quant it does not."""
+    of = header(16 * GIB, tensors=(TensorGroup("Q6_K", "matrix", 32, 1, 14 * GIB), TensorGroup("Q6_K", "tied", 32, 1, 2 * GIB)))
+    model = want(quant="Q6_K", prompt_cache_mib=0, context=256, slots=1)
+    smaller = replace(model, kv_type="q8_0")
+    room = needed(smaller, of=of) + _budget.SYSTEM_RESERVE_BYTES
+    assert plan(host(room), [model], {"m": of}).refused[0].fits_with == {"kv_type": "q8_0"}
 
 
 def test_other_hosts_that_would_hold_a_pinned_model_are_named() -> None:
