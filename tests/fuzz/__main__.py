@@ -28,16 +28,14 @@ def child(arguments: list[str]) -> None:
         from tests.fuzz import target  # pylint: disable=import-outside-toplevel
     from tests.fuzz.mutate import mutated  # pylint: disable=import-outside-toplevel
 
-    start = [0]
-
     def one(data: bytes) -> None:
         before, began = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.monotonic()
-        start[0] = start[0] or before
         target.check(data)
         assert time.monotonic() - began < LONGEST, "too slow"
         assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < MEMORY << 10, "too much memory"
 
-    atheris.Setup([sys.argv[0], *arguments], one, custom_mutator=lambda data, most, seed: mutated(bytes(data), most, seed, atheris.Mutate))
+    itself = f"{sys.executable} -m tests.fuzz --child"  # a merge starts further processes by this line
+    atheris.Setup([itself, *arguments], one, custom_mutator=lambda data, most, seed: mutated(bytes(data), most, seed, atheris.Mutate))
     atheris.Fuzz()
 
 
@@ -68,6 +66,8 @@ def keep() -> None:
         old.unlink()
     command = ["-merge=1", str(fresh), str(CORPUS), str(SCRATCH)]
     subprocess.run([sys.executable, "-m", "tests.fuzz", "--child", *command], cwd=ROOT, check=True, stderr=subprocess.DEVNULL, timeout=3_600)
+    if not any(fresh.iterdir()):
+        raise SystemExit("The merge kept nothing: the corpus stays as it is.")
     for old in CORPUS.iterdir():
         old.unlink()
     for new in fresh.iterdir():
