@@ -358,5 +358,6 @@ class Cursor:
 
     def _ended(self, end: int) -> GgufError:
         if self.source.size is not None and end < self.source.size:
-            return self.error("The source of the GGUF file gave no more bytes", f"none at byte {end} of {self.source.size}", "Try again, or use another mirror.")
+            return self.error("The source of the GGUF file gave no more bytes", f"none at byte {end} of {self.source.size}",
+                              "Try again, or use another mirror.")
         return self.error("The GGUF file ends inside its header", f"{end} bytes")

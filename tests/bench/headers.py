@@ -75,7 +75,8 @@ def real(model: Path) -> None:
 
 def vocabularies() -> None:
     """The same for generated headers."""
-    rows = [["VOCABULARY", "TOKENS", "KEY SECTION", "PLAN: BYTES READ", "OF FILE", "REQUESTS", "SECONDS", "EXACT: BYTES READ", "OF FILE", "REQUESTS", "SECONDS"]]
+    rows = [["VOCABULARY", "TOKENS", "KEY SECTION", "PLAN: BYTES READ", "OF FILE", "REQUESTS", "SECONDS",
+             "EXACT: BYTES READ", "OF FILE", "REQUESTS", "SECONDS"]]
     with tempfile.TemporaryDirectory() as scratch:
         for name, tokens, merges, size in VOCABULARIES:
             path = generated(Path(scratch) / f"{name}.gguf", tokens, merges, size)

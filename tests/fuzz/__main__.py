@@ -49,7 +49,8 @@ def run(runs: int, seed: int) -> tuple[int, str]:
         (SCRATCH / f"seed-{number:03}").write_bytes(data)
     command = [f"-runs={runs}", f"-seed={seed}", "-max_len=4096", "-timeout=20", "-rss_limit_mb=1024", "-print_final_stats=1", "-len_control=20",
                f"-artifact_prefix={FOUND}/", str(SCRATCH), str(CORPUS), str(FOUND)]
-    process = subprocess.Popen([sys.executable, "-m", "tests.fuzz", "--child", *command], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace")
+    process = subprocess.Popen([sys.executable, "-m", "tests.fuzz", "--child", *command], cwd=ROOT,
+                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace")
     lines: list[str] = []
     for line in process.stdout or ():
         lines = [*lines[-400:], line]

@@ -10,8 +10,9 @@ from tests.fuzz.target import BREAK, SERVER
 
 NUMBERS = (0, 1, 2, 3, 4, 7, 8, 9, 12, 13, 24, 31, 32, 63, 64, 255, 256, 4_096, 4_097, 65_535, 65_536, 65_537, 1_000_000, 1_000_001, 4_000_000, 4_000_001,
            1 << 23, (1 << 23) + 1, (1 << 31) - 1, 1 << 31, (1 << 32) - 1, 1 << 32, (1 << 32) + 1, 1 << 62, (1 << 63) - 1, 1 << 63, (1 << 64) - 1)
-NAMES = ("general.architecture", "general.alignment", "general.file_type", "general.name", "split.no", "split.count", "split.tensors.count", "llama.block_count",
-         "llama.attention.head_count_kv", "llama.vocab_size", "llama.rope.scaling.factor", "tokenizer.ggml.tokens", "tokenizer.chat_template", "x")
+NAMES = ("general.architecture", "general.alignment", "general.file_type", "general.name", "split.no", "split.count", "split.tensors.count",
+         "llama.block_count", "llama.attention.head_count_kv", "llama.vocab_size", "llama.rope.scaling.factor",
+         "tokenizer.ggml.tokens", "tokenizer.chat_template", "x")
 LINES = (b"Content-Range: bytes 0-9/10", b"Content-Range: bytes */10", b"Content-Encoding: br", b"Transfer-Encoding: chunked", b"Content-Length: -1",
          b"Location: http://[", b"Location: http://other.example/\xff", b"Content-Length: 99999999999999999999", b"X: " + b"y" * 300)
 WIDTHS = {0: 1, 1: 1, 2: 2, 3: 2, 4: 4, 5: 4, 6: 4, 7: 1, 10: 8, 11: 8, 12: 8}

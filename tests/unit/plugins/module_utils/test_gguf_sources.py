@@ -81,7 +81,8 @@ def test_a_split_set_is_read_in_plan_mode_without_the_end_of_its_first_part() ->
 def test_the_limits_hold_for_all_parts_together() -> None:
     sources = written_by_gguf_split(20_000)
     first = _gguf.read_header(sources[0], exact=True).bytes_read
-    for limits, text in (({"total_bytes": first}, "larger than the limit"), ({"tensors": 1}, "tensor count is over the limit of 0"), ({"seconds": -1.0}, "too long")):
+    for limits, text in (({"total_bytes": first}, "larger than the limit"),
+                         ({"tensors": 1}, "tensor count is over the limit of 0"), ({"seconds": -1.0}, "too long")):
         with pytest.raises(_gguf.GgufError, match=text):
             _gguf.read_header(sources, _gguf.Limits(**limits), exact=True)
 
@@ -200,8 +201,10 @@ def test_a_server_without_ranges_is_good_for_the_first_read_only(web: Any) -> No
 
 
 @pytest.mark.parametrize("path, text, more", [
-    ("401", "refused the GGUF file.*HTTP 401", {}), ("500", "refused the GGUF file.*HTTP 500", {}), ("204", "does not answer byte ranges.*HTTP 204 for byte 0", {}),
-    ("round", "refused the GGUF file.*HTTP 302", {}), ("ftp", "without TLS", {}), ("noise", "cannot be reached", {}), ("cut", "byte ranges.*HTTP 200 for byte 300", {}),
+    ("401", "refused the GGUF file.*HTTP 401", {}), ("500", "refused the GGUF file.*HTTP 500", {}),
+    ("204", "does not answer byte ranges.*HTTP 204 for byte 0", {}),
+    ("round", "refused the GGUF file.*HTTP 302", {}), ("ftp", "without TLS", {}), ("noise", "cannot be reached", {}),
+    ("cut", "byte ranges.*HTTP 200 for byte 300", {}),
     ("shifted", "another byte range.*start 1, wanted 0", {}), ("unnamed", "does not say which bytes.*missing", {}), ("garbled", "does not say which bytes", {}),
     ("reversed", "impossible byte range|which bytes", {}), ("beyond", "impossible byte range", {}), ("gzip", "compresses the GGUF file.*gzip", {}),
     ("grows", "size of the GGUF file differs", {}), ("empty", "gave no more bytes.*byte 0, magic", {}), ("short", "too many requests", {}),
@@ -257,8 +260,9 @@ def test_a_path_a_url_and_bytes_are_sources(web: Any, tmp_path: Path) -> None:
     assert [_gguf.read_header(source).bytes_read for source in (path, url(web, "m.gguf"))] == [65_536, 65_536]
 
 
-@pytest.mark.parametrize("source, text", [(None, "no source of a GGUF header.*NoneType"), (5, "no source"), ([None], "no source"), ("ftp://h/m.gguf", "http or https"),
-                                          ("absent.gguf", "cannot be read"), ("/", "not a regular file"), ("", "cannot be read")])
+@pytest.mark.parametrize("source, text", [
+    (None, "no source of a GGUF header.*NoneType"), (5, "no source"), ([None], "no source"), ("ftp://h/m.gguf", "http or https"),
+    ("absent.gguf", "cannot be read"), ("/", "not a regular file"), ("", "cannot be read")])
 def test_what_is_no_source_is_a_sentence(source: Any, text: str) -> None:
     with pytest.raises(_gguf.GgufError, match=text):
         _gguf.read_header(source)
