@@ -19,7 +19,7 @@ def test_models_are_listed_with_id_and_object_only(admin: Client, model: str, al
     assert answer.json["object"] == "list"
     assert all(set(item) == {"id", "object"} and item["object"] == "model" for item in answer.json["data"])
     assert {model, alias} <= {item["id"] for item in answer.json["data"]}
-    assert not [item for item in answer.json["data"] if item["id"].endswith(".gguf")]
+    assert not [item for item in answer.json["data"] if item["id"].endswith("gguf")], "the folder of the blobs is no model"
 
 
 def test_the_version_is_a_4_9(admin: Client) -> None:
