@@ -4,7 +4,7 @@ from __future__ import annotations
 import argparse
 import importlib
 
-PARTS = ("headers", "planning", "memory")
+PARTS = ("headers", "capacity", "planning", "memory", "threads")
 
 
 def main() -> int:
