@@ -228,8 +228,9 @@ CASES = {
         {"tuning": False, "memory_used_by_deployment_bytes": 0},
     ),
     "a container that is not in the list's form does not hide the next": (
-        host(process("0::/\n", mounts=V2_MOUNT), {"/opt/localai/state/instances.json": '{"instances": [7, {"container_id": 5}, {"container_id": "abcdef012345"}]}',
-                                                  f"{CG}/docker/abcdef012345/memory.stat": "anon 4096\n"}),
+        host(process("0::/\n", mounts=V2_MOUNT), {
+            "/opt/localai/state/instances.json": '{"instances": [7, {"container_id": 5}, {"container_id": "abcdef012345"}]}',
+            f"{CG}/docker/abcdef012345/memory.stat": "anon 4096\n"}),
         {"memory_used_by_deployment_bytes": 4096},
     ),
 }
