@@ -39,11 +39,11 @@ ROUNDS = 5
 TOKENS = 40
 FIRST_TOKENS = 8
 HOPELESS = 0.5  # of the best first answer
-ROW_SECONDS = 300
+ROW_SECONDS = 600
 PROMPT = "The history of computing begins with"
 BACKEND_FILES = ("/lib", "/run.sh", "/llama-cpp-cpu-all")
 LOAD_SECONDS = 120
-START_SECONDS = 60
+START_SECONDS = 180
 READ = ("import json, sys; sys.path.insert(0, '/collection'); from plugins.module_utils._capacity import read_capacity; "
         "print(json.dumps(read_capacity('/').as_dict()))")
 
