@@ -129,7 +129,7 @@ def _memory_warnings(room: Room, host: PlannedHost) -> Iterable[str]:
 
 def advice(board: Board, needs: Needs, shards: Mapping[str, Shard], fleet: Fleet, topology: str) -> Iterable[str]:
     """Hints about models that change nothing."""
-    isa = next(iter(board.rooms.values())).capacity.isa
+    isa = list(board.rooms.values())[0].capacity.isa
     for name, model in board.models.items():
         for note in needs.whole(name, isa).notes:
             yield f"{name}: {note}"
