@@ -77,7 +77,7 @@ def warnings(rooms: Mapping[str, Room], planned: Mapping[str, PlannedHost], flee
     for name, room in rooms.items():
         for message in _host_warnings(room, planned[name]):
             yield {"host": name, "message": message}
-        if name not in fleet.reserved_cores:
+        if name not in fleet.reserved_cores and (planned[name].instances or planned[name].workers):
             yield from ({"host": name, "message": message} for message in _busy(room, name in fleet.gateways))
         if fleet.reserved_cores.get(name, 0) >= room.capacity.usable_cores:
             yield {"host": name, "message": f"All {room.capacity.usable_cores} usable cores are reserved for other programs: models get one all the same."}
@@ -89,7 +89,7 @@ def _busy(room: Room, gateway: bool) -> Iterable[str]:
     """A proposal where other programs keep cores busy that the plan gives to models."""
     proposed = proposed_reserve(room.capacity, gateway)
     if proposed > default_reserve(room.capacity, gateway):
-        yield (f"Other programs keep {room.capacity.other_load_cores:.1f} cores busy: a thread that has to wait holds up all others. "
+        yield (f"Other programs ask for {room.capacity.other_load_cores:.1f} cores now: a thread that has to wait holds up all others. "
                f"If that is how it stays, set common_reserved_cores to {proposed}.")
 
 
@@ -143,7 +143,8 @@ def advice(board: Board, needs: Needs, shards: Mapping[str, Shard], fleet: Fleet
     yield from (f"{name}: threads {told(fleet.tuning[name])}." for name in sorted(fleet.tuning) if name in board.rooms)
     idle = [name for name in sorted(fleet.workers) if not any(name in shard.workers for shard in shards.values())]
     if idle and topology != DISTRIBUTED:
-        yield f"{some(idle)}: no model is split over {'this worker' if len(idle) == 1 else 'these workers'}. Give a model shards, or make servers of them."
+        words = ("this worker", "a server of it") if len(idle) == 1 else ("these workers", "servers of them")
+        yield f"{some(idle)}: no model is split over {words[0]}. Give a model shards, or make {words[1]}."
 
 
 def _shard_advice(board: Board, needs: Needs, name: str, shard: Shard) -> Iterable[str]:
