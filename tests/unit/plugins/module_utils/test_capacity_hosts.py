@@ -158,8 +158,8 @@ CASES = {
         {"arch": "aarch64", "isa": ["neon", "dotprod"], "usable_cores": 80, "numa": 2, "smt": False, "sockets": 1},
     ),
     "Graviton": (
-        host(arm(64, features="fp asimd asimddp sve i8mm bf16"), {"/sys/class/dmi/id/sys_vendor": "Amazon EC2\n",
-                                                                 "/sys/class/dmi/id/product_name": "m7g.16xlarge\n"}),
+        host(arm(64, features="fp asimd asimddp sve i8mm bf16"),
+             {"/sys/class/dmi/id/sys_vendor": "Amazon EC2\n", "/sys/class/dmi/id/product_name": "m7g.16xlarge\n"}),
         {"isa": ["neon", "dotprod", "i8mm", "sve"], "usable_cores": 64, "virtualization": "vm"},
     ),
     "Raspberry Pi 5 with a desktop's cgroup v2": (
