@@ -11,7 +11,7 @@ from .instance import GIB, STATE, Instance, known, load
 from .lab import ENGINE_LOG, Lab
 from .progress import Progress
 from .recipe import LabError
-from .recipes import RECIPES
+from .recipes import HOSTS, RECIPES
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -30,7 +30,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _up(options: argparse.Namespace, progress: Progress) -> None:
-    instance = load(options.instance, subnet=options.subnet, hosts=options.hosts, memory=options.memory, cpus=options.cpus)
+    given = {name: getattr(options, name) for name in ("subnet", "hosts", "memory", "cpus", "suites")}
+    instance = load(options.instance, **given)
     Lab(instance, progress).up(fresh=options.fresh)
     progress.say(f"lab {instance.name} is up: {progress.summary()}")
     progress.say(f"inventory: {instance.inventory}")
@@ -86,6 +87,14 @@ def _cpus(text: str) -> tuple[float, ...]:
     return tuple(float(one) for one in text.split(","))
 
 
+def _suites(text: str) -> tuple[str, ...]:
+    names = tuple(text.split(","))
+    unknown = sorted(set(names) - set(HOSTS))
+    if unknown:
+        raise argparse.ArgumentTypeError(f"{', '.join(unknown)}: the lab has servers of {', '.join(HOSTS)}")
+    return names
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tests.lab", description="The hermetic lab: servers, registry and Hub in containers.")
     commands = parser.add_subparsers(required=True, metavar="command")
@@ -94,6 +103,7 @@ def _parser() -> argparse.ArgumentParser:
     up.add_argument("--subnet", help="IPv4 subnet of the instance (demo and test have their own)")
     up.add_argument("--memory", type=_memory, help="memory of the servers in turn, as 3g or 3g,2500m (3g)")
     up.add_argument("--cpus", type=_cpus, help="CPU quota of the servers in turn, 0: none (0,1.5)")
+    up.add_argument("--suites", type=_suites, help="Debian releases of the servers in turn (trixie,bookworm)")
     up.add_argument("--fresh", action="store_true", help="throw the servers away and make new ones")
     down = _command(commands, "down", _down, "remove the instance; images and the model stay")
     down.add_argument("--images", action="store_true", help="remove the lab's images too")

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
 import docker
 from docker.models.containers import Container
@@ -9,13 +10,15 @@ from docker.models.containers import Container
 from .containers import Part
 from .instance import Host, Instance
 from .recipe import LabError
+from .recipes import HOSTS
 
 READY_SECONDS = 90
+COMPOSE = "/root/lab/docker-compose"
 CAPABILITIES = ("SYS_ADMIN", "NET_ADMIN", "SYS_PTRACE")  # SYS_PTRACE: without it no exec into a container that is not root's
 
 
-def part(host: Host, image: str, public_key: str) -> Part:
-    """The container of one server; `public_key` may log in as root."""
+def part(host: Host, image: str, public_key: str, compose: Path) -> Part:
+    """The container of one server; `public_key` may log in as root. Where Debian has no Compose, the server finds the file `compose`."""
     options: dict[str, object] = {
         "cap_add": list(CAPABILITIES), "security_opt": ["seccomp=unconfined", "apparmor=unconfined"], "cgroupns": "private",
         "tmpfs": {"/run": "", "/run/lock": "", "/tmp": "exec,mode=1777"}, "stop_signal": "SIGRTMIN+3", "mem_limit": host.memory,
@@ -23,7 +26,14 @@ def part(host: Host, image: str, public_key: str) -> Part:
     if host.cpus:
         options["nano_cpus"] = int(host.cpus * 1e9)
     files = {"/root/.ssh/authorized_keys": (public_key.encode(), 0o600)}
+    if not has_compose(host):
+        files[COMPOSE] = (compose.read_bytes(), 0o644)
     return Part(host.name, image, host.address, options=options, files=files, volumes={"/var/lib/docker": "docker"})
+
+
+def has_compose(host: Host) -> bool:
+    """Whether the server's Debian has a package of Compose v2."""
+    return "docker-compose" in HOSTS[host.suite].offers
 
 
 def wait(client: docker.DockerClient, instance: Instance, host: Host, new: bool) -> None:

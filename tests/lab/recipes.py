@@ -78,6 +78,12 @@ NGINX = Recipe(
     stop_signal="SIGQUIT",
 )
 
+# Debian 12: an engine of its own and no Compose v2; the role docker brings it as one file.
+HOST_BOOKWORM = replace(HOST, name="host-bookworm", suite="bookworm", offers=tuple(name for name in HOST.offers if name not in ("docker-cli", "docker-compose")))
+
+# Debian release of a server → its recipe.
+HOSTS = {recipe.suite: recipe for recipe in (HOST, HOST_BOOKWORM)}
+
 HUB = replace(
     HOST,
     name="hub",
@@ -91,4 +97,4 @@ HUB = replace(
 )
 
 # HUB last: it takes the package layer of HOST, which is ready by then.
-RECIPES: dict[str, Recipe] = {recipe.name: recipe for recipe in (HOST, REGISTRY, NGINX, *LOCALAI_RECIPES, HUB)}
+RECIPES: dict[str, Recipe] = {recipe.name: recipe for recipe in (*HOSTS.values(), REGISTRY, NGINX, *LOCALAI_RECIPES, HUB)}

@@ -5,7 +5,7 @@ import json
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Mapping
+from typing import Callable, Mapping
 
 import docker
 import yaml
@@ -20,6 +20,9 @@ from .recipe import LabError
 VERSIONS = ROOT / "roles" / "common" / "vars" / "main.yml"
 # The key of an image in the product's versions file → the recipe that stands in for it, the variable that names another image.
 STANDINS = {"localai": ("localai", "LAB_LOCALAI_IMAGE"), "llama_cpp": ("llama-cpp", "LAB_LOCALAI_BACKEND_IMAGE"), "nginx": ("nginx", "LAB_NGINX_IMAGE")}
+
+# LocalAI and its backend: both real, or neither.
+REAL = ("localai", "llama_cpp")
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,29 @@ def part(instance: Instance, image: str, certificate: tuple[bytes, bytes]) -> Pa
     """The registry's container."""
     files = {"/certs/tls.crt": (certificate[0], 0o644), "/certs/tls.key": (certificate[1], 0o600)}
     return Part("registry", image, instance.address(REGISTRY), files=files, volumes={"/var/lib/registry": "data"})
+
+
+def sources(client: docker.DockerClient, environment: Mapping[str, str], say: Callable[[str], None], versions: Path = VERSIONS) -> dict[str, str]:
+    """`environment`, and where it names no LocalAI, the real one when somebody pulled both of its images into this machine's engine."""
+    variables = [STANDINS[key][1] for key in REAL]
+    if any(environment.get(name) for name in variables):
+        return dict(environment)
+    images = yaml.safe_load(versions.read_text())["__common_images"]
+    names = [f"{images[key]['name']}:{images[key]['version']}" for key in REAL]
+    missing = [name for name in names if not _there(client, name)]
+    if len(missing) == 1:
+        say(f"LocalAI: the lab's stand-in; the engine has one image of the real one and lacks {missing[0]}")
+    if missing:
+        return dict(environment)
+    say(f"LocalAI: the real one, because the engine has {' and '.join(names)}")
+    return {**environment, **dict(zip(variables, names))}
+
+
+def _there(client: docker.DockerClient, name: str) -> bool:
+    try:
+        return bool(client.images.get(name))
+    except ImageNotFound:
+        return False
 
 
 def replaced(environment: Mapping[str, str]) -> set[str]:

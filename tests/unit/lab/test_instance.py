@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from docker.errors import ImageNotFound
 
 from tests.lab import __main__ as cli
 from tests.lab import containers, hosts, instance, inventory, registry
@@ -21,8 +22,8 @@ def demo(tmp_path: Path) -> instance.Instance:
 def test_names_and_addresses(demo: instance.Instance) -> None:
     assert (demo.network, demo.container("lab1")) == ("localai-lab-demo", "localai-lab-demo-lab1")
     assert (demo.registry, demo.hub) == ("172.30.80.5:5000", "https://172.30.80.6")
-    assert [(host.name, host.address, host.memory, host.cpus) for host in demo.hosts()] == [
-        ("lab1", "172.30.80.11", 3 * GIB, 0.0), ("lab2", "172.30.80.12", 3 * GIB, 1.5)]
+    assert list(demo.hosts()) == [
+        instance.Host("lab1", "172.30.80.11", 3 * GIB, 0.0, "trixie"), instance.Host("lab2", "172.30.80.12", 3 * GIB, 1.5, "bookworm")]
 
 
 def test_options_are_kept_and_can_be_changed(tmp_path: Path) -> None:
@@ -67,7 +68,9 @@ def test_inventory(demo: instance.Instance) -> None:
     inventory.ensure(demo)
     groups = yaml.safe_load(demo.inventory.read_text())["localai"]["children"]
     assert groups == {
-        "localai_server": {"hosts": {"lab1": {"ansible_host": "172.30.80.11"}, "lab2": {"ansible_host": "172.30.80.12"}}},
+        "localai_server": {"hosts": {
+            "lab1": {"ansible_host": "172.30.80.11"},
+            "lab2": {"ansible_host": "172.30.80.12", "docker_engine_compose_url": "file:///root/lab/docker-compose"}}},
         "localai_gateway": {"hosts": {"lab1": None}},
     }
     text = (demo.inventory.parent / "group_vars" / "localai.yml").read_text()
@@ -78,13 +81,20 @@ def test_inventory(demo: instance.Instance) -> None:
     assert values["models_wanted"][0]["template"]["chat"] == "{{ .Input }}\nassistant:"
 
 
-def test_description_of_a_server_follows_its_limits_and_key(demo: instance.Instance) -> None:
+def test_description_of_a_server_follows_its_limits_and_key(demo: instance.Instance, tmp_path: Path) -> None:
     first, second = demo.hosts()
-    told = [hosts.part(host, "image:1", key).description("s") for host, key in ((first, "a"), (first, "a"), (first, "b"), (second, "a"))]
+    compose = tmp_path / "docker-compose"
+    compose.write_bytes(b"compose")
+
+    def made(host: instance.Host, key: str) -> containers.Part:
+        return hosts.part(host, "image:1", key, compose)
+
+    told = [made(host, key).description("s") for host, key in ((first, "a"), (first, "a"), (first, "b"), (second, "a"))]
     assert (told[0] == told[1], len(set(told))) == (True, 3)
-    assert hosts.part(second, "image:1", "a").options["nano_cpus"] == 1_500_000_000
-    assert "nano_cpus" not in hosts.part(first, "image:1", "a").options
-    assert isinstance(hosts.part(first, "image:1", "a"), containers.Part)
+    assert made(second, "a").options["nano_cpus"] == 1_500_000_000
+    assert "nano_cpus" not in made(first, "a").options
+    assert made(second, "a").files[hosts.COMPOSE] == (b"compose", 0o644)
+    assert hosts.COMPOSE not in made(first, "a").files
 
 
 def test_publications_have_the_products_names(tmp_path: Path) -> None:
@@ -94,6 +104,36 @@ def test_publications_have_the_products_names(tmp_path: Path) -> None:
     assert made["go-skynet/local-ai"].source == "real:1"
     assert made["library/nginx"].source == "lab/nginx:1"
     assert registry.replaced({"LAB_LOCALAI_IMAGE": "real:1", "LAB_LOCALAI_BACKEND_IMAGE": ""}) == {"localai"}
+
+
+class Pulled:
+    """An engine that has these images."""
+
+    def __init__(self, *names: str) -> None:
+        self.names, self.images = names, self
+
+    def get(self, name: str) -> str:
+        if name not in self.names:
+            raise ImageNotFound(name)
+        return name
+
+
+REAL = {
+    "LAB_LOCALAI_IMAGE": "quay.io/go-skynet/local-ai:v4.9.0",
+    "LAB_LOCALAI_BACKEND_IMAGE": "quay.io/go-skynet/local-ai-backends:v4.9.0-cpu-llama-cpp",
+}
+
+
+@pytest.mark.parametrize(("pulled", "given", "used", "said"), [
+    ((), {}, {}, ""),
+    (tuple(REAL.values()), {}, REAL, "the real one, because the engine has quay.io/go-skynet/local-ai:v4.9.0 and quay.io"),
+    (tuple(REAL.values())[:1], {}, {}, "lacks quay.io/go-skynet/local-ai-backends:v4.9.0-cpu-llama-cpp"),
+    (tuple(REAL.values()), {name: "other:1" for name in REAL}, {name: "other:1" for name in REAL}, ""),
+])
+def test_the_real_localai_is_used_where_somebody_pulled_it(pulled: tuple[str, ...], given: dict[str, str], used: dict[str, str], said: str) -> None:
+    told: list[str] = []
+    assert registry.sources(Pulled(*pulled), given, told.append) == used  # type: ignore[arg-type]
+    assert (len(told), said in "".join(told)) == (bool(said), True)
 
 
 def test_an_image_that_the_lab_lacks_is_a_sentence(tmp_path: Path) -> None:
@@ -113,6 +153,18 @@ def test_wrong_memory_option_ends_with_a_usage_line(text: str, capsys: pytest.Ca
     with pytest.raises(SystemExit):
         cli.main(["up", "--memory", text])
     assert "is not a size as 3g or 2500m" in capsys.readouterr().err
+
+
+def test_suites_option(tmp_path: Path) -> None:
+    assert cli._suites("bookworm,trixie") == ("bookworm", "trixie")
+    mine = instance.load("mine", tmp_path, subnet="10.9.8.0/24", hosts=3, suites=("bookworm",))
+    assert {host.suite for host in mine.hosts()} == {"bookworm"}
+
+
+def test_a_suite_that_the_lab_lacks_ends_with_a_usage_line(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        cli.main(["up", "--suites", "trixie,sid"])
+    assert "sid: the lab has servers of trixie, bookworm" in capsys.readouterr().err
 
 
 def test_an_error_is_one_line_and_code_1(capsys: pytest.CaptureFixture[str]) -> None:
