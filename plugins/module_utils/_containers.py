@@ -8,6 +8,7 @@ Of the environment two numbers are returned, LOCALAI_THREADS and LOCALAI_MAX_ACT
 """
 from __future__ import annotations
 
+import os
 import re
 from typing import Any, Mapping, Optional, Sequence
 
@@ -40,6 +41,7 @@ def describe(inspected: Mapping[str, Any], digests: Sequence[str], tree: Tree) -
         "max_active_env": _number(config.get("Env") or [], MAX_ACTIVE),
         **_limits(inspected.get("HostConfig") or {}),
         **_use(tree, pid or None),
+        **_tmp(tree, pid),
     }
 
 
@@ -99,6 +101,15 @@ def _use(tree: Tree, pid: Optional[str]) -> dict[str, Any]:
         "memory_file_bytes": memory.file if memory else None,
         "processes": processes,
     }
+
+
+def _tmp(tree: Tree, pid: str) -> dict[str, Optional[int]]:
+    """What lies in the container's /tmp and what it can hold. /proc/PID/root looks like a link and is more, so it is not resolved as one."""
+    try:
+        found = os.statvfs(f"{tree.root}/proc/{pid}/root/tmp")
+    except OSError:
+        return {"tmp_used_bytes": None, "tmp_size_bytes": None}
+    return {"tmp_used_bytes": (found.f_blocks - found.f_bfree) * found.f_frsize, "tmp_size_bytes": found.f_blocks * found.f_frsize}
 
 
 def _processes(tree: Tree, groups: Sequence[str]) -> list[dict[str, Any]]:

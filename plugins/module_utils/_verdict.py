@@ -11,9 +11,10 @@ from ._errors import FleetError
 
 THROTTLED_SHARE = 0.01  # more than one period in a hundred stopped is a wrong plan or a busy host
 THROTTLED_PERIODS = 5  # half a second: loading a model or collecting garbage may touch the limit in a short probe; one thread too many does for good
-GIB = 1024**3
+MIB, GIB = 1024**2, 1024**3
 CPUS_TOLERANCE = 0.001
 SET_BY_ENVIRONMENT = ("threads", "max_active")
+TMP_SHARE = 0.8  # of /tmp; LocalAI's engines write every request there, at any log level, and nothing empties it
 ROOT_USERS = ("", "0", "root")
 
 Info = Mapping[str, Any]
@@ -87,6 +88,8 @@ def _instance_checks(host: str, instance: Info, before: Optional[Info], after: O
     yield _check(host, instance, "throttled", _throttled(before, after))
     if instance.get("memory_planned") and after.get("memory_anonymous_bytes") is not None:
         yield _check(host, instance, "memory", _memory(instance, after))
+    if after.get("tmp_size_bytes"):
+        yield _check(host, instance, "tmp", _tmp(after))
 
 
 def _running(info: Optional[Info]) -> tuple[bool, str, str, str]:
@@ -156,6 +159,14 @@ def _memory(instance: Info, info: Info) -> tuple[bool, str, str, str]:
     said = f"{got / GIB:.2f} GiB ({100 * got / planned:.0f} % of the plan)"
     cure = "It uses more than was planned: lower the context or the slots of its models, and report these two numbers."
     return got <= planned, said, f"at most {planned / GIB:.2f} GiB", cure
+
+
+def _tmp(info: Info) -> tuple[bool, str, str, str]:
+    used, size = info["tmp_used_bytes"], info["tmp_size_bytes"]
+    said = f"{used / MIB:.0f} of {size / MIB:.0f} MiB ({100 * used / size:.0f} %)"
+    cure = (f"The engines' record of requests fills /tmp, and no setting of LocalAI stops it: empty it without a pause by docker exec {info['name']} "
+            "sh -c 'truncate -s 0 /tmp/go-processmanager*/std*', or restart the container.")
+    return used <= TMP_SHARE * size, said, f"at most {TMP_SHARE:.0%}", cure
 
 
 def _measured(host: str, instance: Info, before: Optional[Info], after: Optional[Info]) -> dict[str, Any]:

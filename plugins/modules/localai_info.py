@@ -73,6 +73,8 @@ instances:
     nr_throttled: {description: Quota periods in which it was stopped., type: int, returned: success}
     memory_anonymous_bytes: {description: Memory that cannot be dropped (anonymous and tmpfs)., type: int, returned: success}
     memory_file_bytes: {description: File pages., type: int, returned: success}
+    tmp_used_bytes: {description: "What lies in its C(/tmp), where engines write each request.", type: int, returned: success}
+    tmp_size_bytes: {description: "What its C(/tmp) can hold.", type: int, returned: success}
     processes:
       description: "Its processes, each with C(pid), C(name), C(threads), C(rss_anonymous_bytes) and C(rss_file_bytes)."
       type: list

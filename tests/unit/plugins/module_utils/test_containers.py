@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -48,6 +49,7 @@ def plant(root: Path, files: dict[str, str]) -> _cgroup.Tree:
 @pytest.mark.parametrize("files", [V1, V2], ids=["v1", "v2"])
 def test_a_running_instance(tmp_path, files):
     got = _containers.describe(INSPECTED, [], plant(tmp_path, files))
+    assert (got.pop("tmp_used_bytes"), got.pop("tmp_size_bytes")) == (None, None)
     assert got == {
         "name": "localai", "id": ID, "running": True, "health": "healthy", "oom_killed": False, "restart_count": 1,
         "started_at": "2026-11-23T04:00:00Z", "image": f"registry:5000/local-ai@{DIGEST}", "image_digest": DIGEST,
@@ -88,3 +90,11 @@ def test_limits(tmp_path, changes, key, want):
 def test_a_process_that_is_restarting_does_not_run(tmp_path):
     inspected = {**INSPECTED, "State": {"Running": True, "Restarting": True, "Pid": 0}}
     assert _containers.describe(inspected, [], _cgroup.Tree(str(tmp_path)))["running"] is False
+
+
+def test_the_room_in_tmp_is_that_of_its_own_file_system(tmp_path):
+    (tmp_path / "proc/42/root/tmp").mkdir(parents=True)
+    got = _containers.describe(INSPECTED, [], plant(tmp_path, V1))
+    found = os.statvfs(tmp_path)
+    assert got["tmp_size_bytes"] == found.f_blocks * found.f_frsize
+    assert 0 < got["tmp_used_bytes"] <= got["tmp_size_bytes"]

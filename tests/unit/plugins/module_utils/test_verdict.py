@@ -17,6 +17,7 @@ INFO = {
     "memory_limit": 2 * GIB, "cpus": 2.0, "cpuset": None, "threads_env": 2, "max_active_env": None, "read_only": True, "user": "999:999",
     "cap_drop": ["ALL"], "cap_add": [], "security_opt": ["no-new-privileges:true"], "privileged": False, "pids_limit": 99,
     "nr_periods": 100, "nr_throttled": 50, "memory_anonymous_bytes": GIB // 2, "memory_file_bytes": 1,
+    "tmp_used_bytes": GIB // 20, "tmp_size_bytes": GIB // 8,
 }
 AFTER = {**INFO, "nr_periods": 1100, "nr_throttled": 60}
 PASSED = {"name": "chat", "target": "m", "ok": True, "got": "200", "want": "200", "seconds": 0.1, "cure": ""}
@@ -36,9 +37,9 @@ def failures(result):
 def test_all_is_well():
     result = judge()
     assert (result["ok"], result["failed"], failures(result)) == (True, 0, [])
-    assert result["summary"] == "All 10 checks passed."
+    assert result["summary"] == "All 11 checks passed."
     assert [check["name"] for check in result["checks"]] == [
-        "container", "memory_limit", "cpus", "cpuset", "threads", "max_active", "hardening", "throttled", "memory", "chat"]
+        "container", "memory_limit", "cpus", "cpuset", "threads", "max_active", "hardening", "throttled", "memory", "tmp", "chat"]
     assert result["measured"] == [{
         "host": "ai1", "instance": "localai", "memory_planned": GIB, "memory_limit": 2 * GIB, "memory_anonymous": GIB // 2,
         "memory_file": 1, "throttled_share": 0.01}]
@@ -70,12 +71,13 @@ def test_all_is_well():
         ({"nr_throttled": 61}, "throttled", "11 of 1000 periods (1.1 %)"),
         ({"nr_periods": 110, "nr_throttled": 56}, "throttled", "6 of 10 periods (60.0 %)"),
         ({"memory_anonymous_bytes": GIB + 1}, "memory", "1.00 GiB (100 % of the plan)"),
+        ({"tmp_used_bytes": 103 << 20}, "tmp", "103 of 128 MiB (80 %)"),
     ],
 )
 def test_one_thing_is_wrong(after, name, got):
     result = judge(after)
     assert failures(result) == [("ai1", "localai", name, got)]
-    assert (result["ok"], result["failed"], result["summary"]) == (False, 1, f"1 of 10 checks failed: ai1 localai {name}.")
+    assert (result["ok"], result["failed"], result["summary"]) == (False, 1, f"1 of 11 checks failed: ai1 localai {name}.")
     assert all(check["cure"].endswith(".") for check in result["checks"] if not check["ok"])
 
 
