@@ -4,7 +4,7 @@
     pytest tests/contract/localai [--image IMAGE --backend-image IMAGE --model-file PATH]
 
 With a URL, the plain HTTP checks run against that server. Without one they run in hardened containers of the given images, of those that
-LAB_LOCALAI_IMAGE and LAB_LOCALAI_BACKEND_IMAGE name, or of the lab's stand-in; then the checks of the container itself run too.
+LAB_LOCALAI_IMAGE and LAB_LOCALAI_BACKEND_IMAGE name, of the real LocalAI where the engine has it, or of the lab's stand-in; then the checks of the container itself run too.
 """
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import os
 from pathlib import Path
 from typing import Callable, Iterator
 
+import docker
 import pytest
 
 from tests.contract.localai.client import Client
@@ -54,9 +55,12 @@ def images(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory
     return Images(server, backend, _weights(pytestconfig), client, extracted)
 
 
-def _image_names(config: pytest.Config, client: object) -> tuple[str, str]:
-    server = config.getoption("--image") or os.environ.get("LAB_LOCALAI_IMAGE", "")
-    backend = config.getoption("--backend-image") or os.environ.get("LAB_LOCALAI_BACKEND_IMAGE", "")
+def _image_names(config: pytest.Config, client: docker.DockerClient) -> tuple[str, str]:
+    from tests.lab import registry
+
+    sources = registry.sources(client, os.environ, print)
+    server = config.getoption("--image") or sources.get("LAB_LOCALAI_IMAGE", "")
+    backend = config.getoption("--backend-image") or sources.get("LAB_LOCALAI_BACKEND_IMAGE", "")
     if server and backend:
         return server, backend
     from tests.lab.images import Builder

@@ -59,8 +59,9 @@ def test_a_path_needs_no_key(anyone: Client, path: str) -> None:
 
 
 @pytest.mark.parametrize("path", ["/static/x", "/login", "/explorer"])
-def test_an_open_prefix_without_a_page_is_404(anyone: Client, path: str) -> None:
-    assert anyone.get(path).status == 404
+def test_an_open_prefix_asks_for_no_key(anyone: Client, path: str) -> None:
+    """404 without a page there; a build with another web page may have one."""
+    assert anyone.get(path).status in (200, 301, 302, 307, 404)
 
 
 @pytest.mark.parametrize("path", ["/readyz", "/healthz", "/v1/models"])
