@@ -52,8 +52,8 @@ def _status(options: argparse.Namespace, progress: Progress) -> None:
 def _logs(options: argparse.Namespace, progress: Progress) -> None:
     lab = Lab(_existing(options.instance), progress)
     for part in options.part or [row[0] for row in lab.status()]:
-        print(f"--- {part}")
-        print(lab.logs(part, options.lines), end="")
+        text = lab.logs(part, options.lines)
+        print(f"--- {part}\n{text}", end="")
 
 
 def _images(options: argparse.Namespace, progress: Progress) -> None:

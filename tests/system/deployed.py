@@ -4,6 +4,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import ssl
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import urllib.request
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
+from http.client import HTTPResponse, HTTPSConnection
 from pathlib import Path
 from typing import Any, Callable, Iterator
 
@@ -113,3 +115,33 @@ def kill(process: "subprocess.Popen[bytes]") -> None:
     except ProcessLookupError:
         pass
     process.wait(timeout=20)
+
+
+class Edge:
+    """Asks the edge at the gateway's address by its public name."""
+
+    def __init__(self, address: str, name: str, authority: Path, key: str) -> None:
+        self.address, self.name, self.key = address, name, key
+        self.context = ssl.create_default_context(cafile=str(authority))
+
+    def ask(self, method: str, path: str, body: Any = None, key: "str | None" = None, **headers: str) -> tuple[HTTPResponse, bytes]:
+        """The answer and its whole body; `key` "" sends none."""
+        key = self.key if key is None else key
+        sent = {"Host": self.name, **({"Authorization": f"Bearer {key}"} if key else {}), **headers}
+        connection = HTTPSConnection(self.name, 443, timeout=120, context=self.context)
+        connection.sock = self.context.wrap_socket(socket.create_connection((self.address, 443), 20), server_hostname=self.name)
+        try:
+            connection.request(method, path, None if body is None else json.dumps(body), {**sent, "Content-Type": "application/json"})
+            answer = connection.getresponse()
+            return answer, answer.read()
+        finally:
+            connection.close()
+
+
+def edge_of(name: str, scratch: Path) -> Edge:
+    """The edge on the gateway `name`, asked with the default consumer's key; its authority and key lie on the primary gateway."""
+    primary, known = on(groups()["localai_gateway"][0]), groups()["variables"][name]
+    authority = scratch / f"{name}.crt"
+    authority.write_text(primary.check_output("cat /opt/localai/config/proxy/ca.crt") + "\n", encoding="utf-8")
+    key = primary.check_output("cat /opt/localai/secrets/consumers/default.key").strip()
+    return Edge(known["ansible_host"], known["proxy_domain"], authority, key)

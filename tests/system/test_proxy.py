@@ -3,46 +3,15 @@ from __future__ import annotations
 
 import json
 import socket
-import ssl
-from http.client import HTTPResponse, HTTPSConnection
-from pathlib import Path
-from typing import Any
 
 import pytest
-from deployed import groups, on
+from deployed import Edge, edge_of, groups
 from testinfra.host import Host
-
-SECRETS = "/opt/localai/secrets"
-
-
-class Edge:
-    """Asks the edge at the gateway's address by its public name."""
-
-    def __init__(self, address: str, name: str, authority: Path, key: str) -> None:
-        self.address, self.name, self.key = address, name, key
-        self.context = ssl.create_default_context(cafile=str(authority))
-
-    def ask(self, method: str, path: str, body: Any = None, key: "str | None" = None, **headers: str) -> tuple[HTTPResponse, bytes]:
-        """The answer and its whole body; `key` "" sends none."""
-        key = self.key if key is None else key
-        sent = {"Host": self.name, **({"Authorization": f"Bearer {key}"} if key else {}), **headers}
-        connection = HTTPSConnection(self.name, 443, timeout=120, context=self.context)
-        connection.sock = self.context.wrap_socket(socket.create_connection((self.address, 443), 20), server_hostname=self.name)
-        try:
-            connection.request(method, path, None if body is None else json.dumps(body), {**sent, "Content-Type": "application/json"})
-            answer = connection.getresponse()
-            return answer, answer.read()
-        finally:
-            connection.close()
 
 
 @pytest.fixture(scope="module")
 def edge(tmp_path_factory: pytest.TempPathFactory) -> Edge:
-    name = groups()["localai_gateway"][0]
-    host, known = on(name), groups()["variables"][name]
-    authority = tmp_path_factory.mktemp("edge") / "ca.crt"
-    authority.write_text(host.check_output("cat /opt/localai/config/proxy/ca.crt") + "\n", encoding="utf-8")
-    return Edge(known["ansible_host"], known["proxy_domain"], authority, host.check_output("cat %s/consumers/default.key", SECRETS).strip())
+    return edge_of(groups()["localai_gateway"][0], tmp_path_factory.mktemp("edge"))
 
 
 @pytest.mark.parametrize("model", ["gemma-3-270m", "gpt-3.5-turbo", "gpt-4"])
