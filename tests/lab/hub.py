@@ -316,7 +316,7 @@ class Switches:
 
 @dataclass
 class Entry:
-    """One request: `bytes` are those of the body that were handed to the connection, so far."""
+    """One request: `bytes` are those of the body that were handed to the connection so far, counted before a client can have them all."""
 
     id: int
     method: str
@@ -586,8 +586,8 @@ class Handler(BaseHTTPRequestHandler):
                 if not data:
                     break
                 at += len(data)
-                self.wfile.write(bytes([data[0] ^ 0xFF]) + data[1:] if wrong else data)
                 self.entry.bytes += len(data)
+                self.wfile.write(bytes([data[0] ^ 0xFF]) + data[1:] if wrong else data)
                 if rate:
                     time.sleep(len(data) / rate)
 
@@ -614,8 +614,8 @@ class Handler(BaseHTTPRequestHandler):
         data = json.dumps(value).encode()
         self._start(status, {"Content-Type": "application/json", "Content-Length": str(len(data)), **(headers or {})})
         if self.command != "HEAD":
-            self.wfile.write(data)
             self.entry.bytes += len(data)
+            self.wfile.write(data)
 
     def _problem(self, problem: Problem) -> None:
         headers = {**problem.headers, "X-Error-Message": problem.message}

@@ -102,7 +102,8 @@ def made(playbook: Callable[..., Run], tmp_path_factory: pytest.TempPathFactory,
     """A run that makes every secret anew and is given the others: a consumer's key, an account of the registry, a token of the Hub."""
     scratch = tmp_path_factory.mktemp("made")
     for name in groups()["localai_server"]:
-        on(name).check_output("rm -rf /opt/localai/compose %s", FOLDER)
+        # The folders of secrets stay: running containers have them mounted.
+        on(name).check_output("rm -rf /opt/localai/compose; if [ -d %s ]; then find %s -type f -delete; fi", FOLDER, FOLDER)
     loud = loudly(playbook, scratch, {
         "common_lock_path": str(scratch / "fleet.lock.yml"), "common_registry_username": given["account"],
         "common_registry_password": given["registry"], "models_hub_token": given["hub"],

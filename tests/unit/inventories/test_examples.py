@@ -65,7 +65,7 @@ def outside(tmp_path: Path) -> Iterator[dict[str, str]]:
 @pytest.mark.parametrize(("name", "servers"), [("single", 1), ("fleet", 3)])
 def test_a_copied_inventory_gets_a_plan(tmp_path: Path, outside: dict[str, str], name: str, servers: int) -> None:
     here = {"ansible_connection": "local", "ansible_become": False, "ansible_python_interpreter": sys.executable,
-            "common_lock_path": str(tmp_path / "fleet.lock.yml"), **outside}
+            "common_lock_path": str(tmp_path / "fleet.lock.yml"), "common_plan_path": str(tmp_path / "fleet.plan"), **outside}
     (tmp_path / "here.yml").write_text(yaml.safe_dump({"all": {"vars": here}}))
     command = [Path(sys.executable).with_name("ansible-playbook"), "-i", ROOT / "inventories" / name / "hosts.yml", "-i", tmp_path / "here.yml",
                ROOT / "playbooks" / "plan.yml"]
