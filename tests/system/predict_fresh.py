@@ -7,7 +7,7 @@ from deployed import INVENTORY, Run, groups, on
 
 # Both hosts, then what the gateway has besides.
 EVERYWHERE = (
-    "/etc/docker/daemon.json", "/opt/localai/models/gguf/", "/opt/localai/models/gemma-3-270m.yaml", "/opt/localai/backends/",
+    "/etc/docker/daemon.json", "/opt/localai/models/gguf/", "/opt/localai/config/localai/localai/gemma-3-270m.yaml", "/opt/localai/backends/",
     "/opt/localai/compose/localai/compose.yaml",
 )
 GATEWAY = ("/opt/localai/compose/proxy/compose.yaml",)
