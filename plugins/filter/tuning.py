@@ -1,0 +1,48 @@
+# Copyright (c) 2026 localai.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Filters of the role tuning: who measures, with what, and the fact that comes of it."""
+from __future__ import annotations
+
+import time
+from dataclasses import asdict
+from typing import Any, Callable, Mapping
+
+from ansible_collections.localai.fleet.plugins.module_utils import _sweep, _tuning
+from ansible_collections.localai.fleet.plugins.module_utils._capacity import Capacity
+from ansible_collections.localai.fleet.plugins.plugin_utils._filters import told
+
+
+def tuning_parts(capacities: Mapping[str, Any], deployed: Mapping[str, Any], force: bool = False, now: float | None = None) -> dict[str, Any]:
+    """What each host does, by name."""
+    hosts = {name: _tuning.Host(Capacity.from_dict(data), data.get("tuning"), _engine(deployed[name])) for name, data in capacities.items()}
+    return {name: asdict(part) for name, part in _tuning.assign(hosts, time.time() if now is None else now, force).items()}
+
+
+def sweep_wanted(deployed: Mapping[str, Any], lock: Mapping[str, Any], name: str = "") -> dict[str, Any]:
+    """The model to plan the measurement with."""
+    return _sweep.wanted(deployed["instances"], lock, name)
+
+
+def sweep_options(planned: Mapping[str, Any], capacity: Mapping[str, Any]) -> dict[str, Any]:
+    """Options of the module thread_sweep."""
+    return _sweep.options(planned, Capacity.from_dict(capacity))
+
+
+def tuning_fact(swept: Mapping[str, Any], deployed: Mapping[str, Any], capacity: Mapping[str, Any], model: Mapping[str, Any], host: str,
+                now: float | None = None) -> dict[str, Any]:
+    """What is kept of a measurement."""
+    speeds = {one["threads"]: one["tokens_per_second"] for one in swept["measured"]}
+    return _tuning.fact(swept["threads"], speeds, model, Capacity.from_dict(capacity), _engine(deployed), host, time.time() if now is None else now)
+
+
+def _engine(deployed: Mapping[str, Any]) -> str:
+    """The digest of the engine that a host runs; empty for a host that runs none."""
+    return _tuning.engine_digest(deployed["image"], deployed["backend_image"]) if deployed.get("instances") else ""
+
+
+class FilterModule:
+    """Names by which the role calls them."""
+
+    def filters(self) -> dict[str, Callable[..., Any]]:
+        return {"sweep_options": told(sweep_options), "sweep_wanted": told(sweep_wanted), "tuning_fact": told(tuning_fact), "tuning_parts": told(tuning_parts)}
