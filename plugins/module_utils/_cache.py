@@ -113,13 +113,16 @@ def state(model: Shape) -> Formula:
 
 def _rows(model: Shape, settings: Settings, layers: Iterable[Layer]) -> Formula:
     """Cache bytes of one token in these layers, summed by kind of layer."""
-    kinds = Counter((layer.kv_heads, layer.key, layer.value) for layer in layers if layer.kv_heads and model.cached)
+    kinds = Counter((layer.kv_heads, layer.key, layer.value, layer.index) for layer in layers if layer.kv_heads and model.cached)
     total = formula(0)
-    for number, ((heads, key, value), count) in enumerate(sorted(kinds.items())):
+    for number, ((heads, key, value, index), count) in enumerate(sorted(kinds.items())):
         mark = "" if len(kinds) == 1 else f"_{number + 1}"
         row = _typed(named(f"kv_heads{mark}", heads) * named(f"key_length{mark}", key), "type_k", settings.type_k)
         if not model.mla:
             row += _typed(_values(model, settings, heads, value, mark), "type_v", settings.type_v)
+        if index:
+            row += _typed(named(f"index_length{mark}", index), "type_k", settings.type_k)
+            row += _typed(named(f"value_length{mark}", value), "type_v", settings.type_v) if not model.mla else 0
         total += named(f"layers{mark}", count) * row
     return total
 

@@ -17,41 +17,53 @@ from ._gguf import Header
 
 ENCODERS = frozenset("""bert nomic-bert nomic-bert-moe jina-bert-v2 jina-bert-v3 neo-bert modern-bert eurobert gemma-embedding t5encoder
     dream llada llada-moe rnd1 wavtokenizer-dec""".split())
+"""Models that give embeddings, or that decode by diffusion."""
+CACHELESS = ENCODERS - {"t5encoder"}
 """No cache at all (llama.cpp creates no memory for them)."""
-DENSE = frozenset("""llama mistral3 qwen qwen2 qwen2moe qwen2vl qwen3 qwen3moe qwen3vl qwen3vlmoe phi2 phi3 phimoe gemma starcoder starcoder2
-    falcon gptneox gptj gpt2 stablelm mpt baichuan internlm2 deepseek deepseek2 olmo olmoe granite granitemoe command-r minicpm minicpm3
-    orion xverse chatglm glm4 glm4moe exaone smollm3 arcee ernie4_5 ernie4_5-moe hunyuan-dense hunyuan-moe dots1 bailingmoe bailingmoe2
-    seed_oss apertus nemotron openelm jais bloom refact codeshell plamo dbrx grok arctic deci bitnet grovemoe minimax-m2 plm""".split())
+DENSE = frozenset("""llama mistral3 mistral4 qwen qwen2 qwen2moe qwen2vl qwen3 qwen3moe qwen3vl qwen3vlmoe phi2 phi3 phimoe gemma starcoder starcoder2
+    falcon gptneox gpt2 stablelm mpt baichuan internlm2 deepseek deepseek2 deepseek2-ocr olmo olmoe granite granitemoe command-r minicpm minicpm3
+    orion xverse chatglm glm4 glm4moe exaone smollm3 arcee ernie4_5 ernie4_5-moe hunyuan-dense hunyuan-moe hunyuan_vl hy_v3 dots1 bailingmoe bailingmoe2
+    seed_oss apertus nemotron openelm jais jais2 bloom refact codeshell plamo dbrx grok arctic deci bitnet grovemoe minimax-m2 plm arctic chameleon
+    cogvlm llama-embed maincoder nanbeige paddleocr pangu-embedded talkie t5 deepseek32 glm-dsa minimax-m3""".split())
 """Full attention in every layer."""
 WINDOWED = {"gemma2": 2, "gemma3": 6, "gemma3n": 5, "gemma-embedding": 6, "gpt-oss": 2, "cohere2": 4, "cohere2moe": 4, "llama4": 4, "exaone4": 4,
-            "olmo2": 4, "afmoe": 4, "mellum": 4, "smallthinker": 4, "modern-bert": 3, "plamo3": 8, "gemma4": 1, "mimo2": 1, "step35": 1}
-"""Sliding windows: the period when the file has no pattern key; layer i is full when i mod n = n - 1. 1 is all full."""
-FULL_FIRST = frozenset(("cohere2moe", "smallthinker", "modern-bert"))
+            "exaone-moe": 4, "olmo2": 4, "afmoe": 4, "mellum": 4, "smallthinker": 4, "modern-bert": 3, "plamo3": 8, "laguna": 4, "muse-glimmer": 4,
+            "gemma4": 1, "mimo2": 1, "step35": 1, "granite_swa": 1, "maple": 1, "spark2_5": 1}
+"""Sliding windows: the period when the file has no pattern key; layer i is full when i mod n = n - 1. 1 is all full (the engine wants the key)."""
+FULL_FIRST = frozenset(("cohere2moe", "smallthinker", "modern-bert", "laguna"))
 """Here layer i is full when i mod n = 0."""
-DEFAULT_WINDOWS = {"gemma2": 4096, "llama4": 8192}
+DEFAULT_WINDOWS = {"gemma2": 4096, "llama4": 8192, "exaone4": 4096, "exaone-moe": 128}
+FIXED_WINDOWS = {"llama4": 8192, "smallthinker": 4096}
+"""The engine takes these whatever the file says, unless it says 0."""
 RECURRENT = {"mamba": "mamba1", "mamba2": "mamba2", "rwkv6": "rwkv", "rwkv6qwen2": "rwkv", "rwkv7": "rwkv", "arwkv7": "rwkv"}
 """State in every layer and no cache."""
 HYBRID = {"jamba": "mamba1", "plamo2": "mamba2", "granitehybrid": "mamba2", "falcon-h1": "mamba2", "nemotron_h": "mamba2", "nemotron_h_moe": "mamba2",
-          "lfm2": "conv", "lfm2moe": "conv", "qwen3next": "delta", "qwen35": "delta", "qwen35moe": "delta", "kimi-linear": "kda"}
+          "lfm2": "conv", "lfm2moe": "conv", "qwen3next": "delta", "qwen35": "delta", "qwen35moe": "delta", "kimi-linear": "kda", "bailingmoe3": "kda",
+          "kimi-k3": "kda", "minimax-01": "lightning"}
 """State in some layers, cache in the others (falcon-h1: both in each)."""
+FULL_EVERY = {"qwen3next": 4, "qwen35": 4, "qwen35moe": 4, "minimax-01": 8}
+"""Hybrids whose every n-th layer has attention when the file does not list the recurrent ones."""
+INDEXED = frozenset(("deepseek32", "glm-dsa", "minimax-m3"))
+"""A second cache beside the first holds the keys of an indexer, and values that the engine allocates with them unless attention is latent."""
 
 
 @dataclass(frozen=True)
 class Layer:
-    """One layer's cache and state: `kv_heads` 0 is no cache; `key` and `value` are head sizes in elements."""
+    """One layer's cache and state: `kv_heads` 0 is no cache; `key` and `value` are head sizes, `index` an indexer's key, in elements."""
 
     kv_heads: int
     key: int
     value: int
     window: bool = False
     recurrent: bool = False
+    index: int = 0
 
 
 @dataclass(frozen=True)
 class Shape:
     """A model as the memory formulas need it. Sizes in elements, `state_bytes` for one layer and one slot.
 
-    `block` names the recurrent block: mamba1, mamba2, delta, kda, rwkv, conv or None. `window` is in tokens.
+    `block` names the recurrent block: mamba1, mamba2, delta, kda, lightning, rwkv, conv or None. `window` is in tokens.
     `mla` caches one latent row a token and no values. `cached` is False for encoders.
     """
 
@@ -84,7 +96,7 @@ def shape_of(header: Header) -> Shape:
     block = RECURRENT.get(name) or HYBRID.get(name) or (None if known else _guess_block(header))
     window = _window(header)
     return Shape(
-        architecture=name, known=known, cached=name not in ENCODERS, embedding=header.get("embedding_length"), vocabulary=header.vocab_size,
+        architecture=name, known=known, cached=name not in CACHELESS, embedding=header.get("embedding_length"), vocabulary=header.vocab_size,
         heads=largest(header.get("attention.head_count")), layers=_layers(header, window, known), window=window,
         mla=known and bool(header.get("attention.key_length_mla")), block=block, state_bytes=_state_bytes(header, block), notes=tuple(notes))
 
@@ -103,16 +115,21 @@ def at_layer(value: Any, index: int) -> int:
 
 def _window(header: Header) -> int:
     """Tokens of the window the engine uses, 0 for none: a window key alone means nothing for most architectures."""
-    name = header.architecture
-    if name not in WINDOWED:
+    name, window = header.architecture, largest(header.get("attention.sliding_window"))
+    if name == "lfm2":
+        return window
+    if name not in WINDOWED or (name == "exaone4" and header.get("block_count") != 64):  # the small one is all full
         return 0
-    if name == "exaone4" and header.get("block_count") < 64:  # the small one is all full
-        return 0
-    return largest(header.get("attention.sliding_window")) or DEFAULT_WINDOWS.get(name, 0)
+    if name in FIXED_WINDOWS:
+        unsaid = header.get("attention.sliding_window") is None and name in DEFAULT_WINDOWS
+        return FIXED_WINDOWS[name] if window or unsaid else 0
+    return window or DEFAULT_WINDOWS.get(name, 0)
 
 
 def _slides(header: Header, index: int) -> bool:
     """Whether a layer of a windowed architecture slides."""
+    if header.architecture in HYBRID:
+        return True
     pattern = header.get("attention.sliding_window_pattern")
     if isinstance(pattern, list):
         return bool(at_layer(pattern, index))
@@ -132,11 +149,10 @@ def _layers(header: Header, window: int, known: bool) -> tuple[Layer, ...]:
 
 
 def _layers_without_own_cache(header: Header) -> int:
-    """The last layers of gemma3n and gemma4 use the cache of an earlier one."""
-    shared = header.get("attention.shared_kv_layers")
-    if shared is None and header.architecture == "gemma3n":
+    """The last layers of gemma3n (all after the 20th) and gemma4 use the cache of an earlier one."""
+    if header.architecture == "gemma3n":
         return max(0, header.get("block_count") - 20)
-    return shared or 0
+    return header.get("attention.shared_kv_layers") or 0 if header.architecture == "gemma4" else 0
 
 
 def _layer(header: Header, index: int, slides: bool, shares: bool) -> Layer:
@@ -144,28 +160,39 @@ def _layer(header: Header, index: int, slides: bool, shares: bool) -> Layer:
     stored = header.get("attention.head_count_kv")
     kv_heads = heads if stored is None else at_layer(stored, index)
     recurrent = _is_recurrent(header, index, kv_heads)
-    if name in ENCODERS or name in RECURRENT or shares or (recurrent and name != "falcon-h1"):
+    if name in CACHELESS or name in RECURRENT or shares or (recurrent and name in HYBRID and name != "falcon-h1"):
         kv_heads = 0
-    if name in HYBRID and header.get("attention.key_length_mla") and kv_heads:
-        kv_heads = 1
+    key, value = _head_sizes(header, slides)
+    index = (header.get("attention.indexer.key_length") or 0) if name in INDEXED and index_cached(header, index) else 0
+    return Layer(kv_heads, key, value, slides and bool(kv_heads), recurrent, index)
+
+
+def index_cached(header: Header, index: int) -> bool:
+    """minimax-m3 has no indexer in its leading dense layers."""
+    return header.architecture != "minimax-m3" or index >= (header.get("leading_dense_block_count") or 0)
+
+
+def _head_sizes(header: Header, slides: bool) -> tuple[int, int]:
+    """Of keys and of values. The engine's default is the width divided by the heads of the first layer."""
+    heads = at_layer(header.get("attention.head_count"), 0)
     default = header.get("embedding_length") // heads if heads else 0
-    key, value = header.get("attention.key_length") or default, header.get("attention.value_length") or default
+    key, value = (header.get(f"attention.{part}_length") or default for part in ("key", "value"))
     if slides:
         key, value = header.get("attention.key_length_swa") or key, header.get("attention.value_length_swa") or value
-    return Layer(kv_heads, key, value, slides, recurrent)
+    return key, value
 
 
 def _is_recurrent(header: Header, index: int, kv_heads: int) -> bool:
     name = header.architecture
     if name in RECURRENT or name == "falcon-h1":
         return True
-    if name not in HYBRID:
-        return bool(header.get("ssm.inner_size"))  # unknown: state in every layer, besides its cache
-    if HYBRID[name] == "delta":
+    if name not in HYBRID:  # unknown: state in every layer, besides its cache
+        return name not in DENSE and name not in WINDOWED and name not in ENCODERS and bool(header.get("ssm.inner_size"))
+    if name in FULL_EVERY:
         listed = header.get("recurrent_layers")
         if isinstance(listed, list):
             return bool(at_layer(listed, index))
-        return (index + 1) % (header.get("full_attention_interval") or 4) != 0
+        return (index + 1) % (header.get("full_attention_interval") or FULL_EVERY[name]) != 0
     if name.startswith("nemotron_h"):
         return kv_heads == 0 and at_layer(header.get("feed_forward_length"), index) == 0
     return kv_heads == 0
@@ -185,6 +212,9 @@ def _state_bytes(header: Header, block: str | None) -> int:
     if block == "rwkv":
         return 4 * width * ((header.get("token_shift_count") or 2) + (header.get("wkv.head_size") or 64))
     kernel = max(0, (header.get("ssm.conv_kernel") or 4) - 1)
+    if block == "lightning":
+        head = _head_sizes(header, False)[0]
+        return 4 * largest(header.get("attention.head_count")) * head * head
     if block == "kda":
         head = header.get("kda.head_dim") or 128
         inner = largest(header.get("attention.head_count")) * head
