@@ -78,7 +78,7 @@ def cells_of(model: Shape, settings: Settings) -> Cells:
     """llama_context and llama_kv_cache_iswa: what a stream holds."""
     slots, total = named("slots", settings.slots), rounded_up(named("context", settings.context), CELL_PADDING)
     full = (total if settings.unified else rounded_up(total // slots, CELL_PADDING)).called("cells")
-    ubatch = smallest_of((named("ubatch", settings.ubatch), named("batch", settings.batch), total)).called("micro_batch")
+    ubatch = smallest_of((named("ubatch", settings.ubatch), named("batch", settings.batch), named("context", settings.context))).called("micro_batch")
     wanted = named("window", model.window) * slots if settings.unified else named("window", model.window)
     window = full if settings.swa_full else smallest_of((full, rounded_up(wanted + ubatch, CELL_PADDING)))
     return Cells(full, window.called("window_cells"), 1 if settings.unified else settings.slots, ubatch)

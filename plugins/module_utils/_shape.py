@@ -46,6 +46,9 @@ FULL_EVERY = {"qwen3next": 4, "qwen35": 4, "qwen35moe": 4, "minimax-01": 8}
 INDEXED = frozenset(("deepseek32", "glm-dsa", "minimax-m3"))
 """A second cache beside the first holds the keys of an indexer, and values that the engine allocates with them unless attention is latent."""
 
+ROUGH = frozenset(("minimax-01", "cogvlm", "t5", "t5encoder"))
+"""Their cache is known, their compute buffer is planned with a margin."""
+
 
 @dataclass(frozen=True)
 class Layer:
@@ -65,10 +68,11 @@ class Shape:
 
     `block` names the recurrent block: mamba1, mamba2, delta, kda, lightning, rwkv, conv or None. `window` is in tokens.
     `mla` caches one latent row a token and no values. `cached` is False for encoders.
+    `rough`: the compute buffer gets a margin.
     """
 
     architecture: str
-    known: bool
+    rough: bool
     cached: bool
     embedding: int
     vocabulary: int
@@ -96,7 +100,7 @@ def shape_of(header: Header) -> Shape:
     block = RECURRENT.get(name) or HYBRID.get(name) or (None if known else _guess_block(header))
     window = _window(header)
     return Shape(
-        architecture=name, known=known, cached=name not in CACHELESS, embedding=header.get("embedding_length"), vocabulary=header.vocab_size,
+        architecture=name, rough=not known or name in ROUGH, cached=name not in CACHELESS, embedding=header.get("embedding_length"), vocabulary=header.vocab_size,
         heads=largest(header.get("attention.head_count")), layers=_layers(header, window, known), window=window,
         mla=known and bool(header.get("attention.key_length_mla")), block=block, state_bytes=_state_bytes(header, block), notes=tuple(notes))
 
