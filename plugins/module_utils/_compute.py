@@ -18,8 +18,12 @@ MIB = 1 << 20
 UNGATED = frozenset("""phi2 falcon gptneox gpt2 starcoder starcoder2 mpt bloom codeshell bert nomic-bert-moe jina-bert-v3 nemotron nemotron_h
     nemotron_h_moe arcee apertus jais2""".split())
 """Feed-forward layers of one product, an activation, and one product back."""
-PARALLEL = frozenset("cohere2 cohere2moe falcon phi2 bert granitehybrid falcon-h1 plamo2 lfm2moe smallthinker qwen".split())
+PARALLEL = frozenset("cohere2 cohere2moe falcon bert granitehybrid falcon-h1 smallthinker qwen".split())
 """Blocks that hold one more row of the embedding's width."""
+PARALLEL_MIXTURES = frozenset("gemma4 qwen3next qwen35moe".split())
+"""The same where there are experts."""
+WIDEST = {"plamo2": 7, "lfm2moe": 7, "gemma3n": 14}
+"""Blocks that hold still more rows of the embedding's width."""
 FUSED = frozenset("falcon gpt2 gptneox bloom mpt jais openelm plamo3 codeshell starcoder qwen".split())
 """Query, keys and values come from one product, and stay in its result."""
 ONLY_EXPERTS = frozenset("""qwen2moe qwen3moe qwen35moe qwen3next qwen3vlmoe olmoe gpt-oss llama granitemoe phimoe dbrx grok minimax-m2 mellum granite
@@ -27,7 +31,7 @@ ONLY_EXPERTS = frozenset("""qwen2moe qwen3moe qwen35moe qwen3next qwen3vlmoe olm
 """Every layer is a mixture when there are experts: `feed_forward_length` is another thing there."""
 SHARED_EXPERTS = frozenset("qwen2moe exaone-moe hunyuan-moe step35 qwen3next qwen35moe hy_v3 laguna llama4 cohere2moe grovemoe deepseek deepseek2".split())
 """Mixtures with an expert that every token uses, whether a key says so or not."""
-WIDE_EXPERTS = frozenset(("llama4", "grok", "grovemoe", "arctic", "cohere2moe"))
+WIDE_EXPERTS = frozenset(("llama4", "grok", "grovemoe", "arctic", "cohere2moe", "qwen3next", "qwen35moe"))
 """Mixtures that hold the widest and the longest rows of their experts at once, whatever their sizes."""
 EXPERTS_AS_WIDE_AS_DENSE = frozenset("""llama llama-embed granite granitemoe granite_swa granitehybrid dbrx phimoe grok minimax-m2 minimax-01 olmoe
     hunyuan-moe mistral3 minicpm jamba arctic""".split())
@@ -38,7 +42,8 @@ GATED_QUERY = frozenset(("qwen3next", "qwen35", "qwen35moe"))
 def compute_bytes(shape: Header, model: Shape, settings: Settings, cells: Cells) -> Formula:
     """The compute buffer of one context."""
     rows = rounded_up(cells.ubatch, named("slots", settings.slots)).called("rows")
-    phases = [(4 * rows * (_feed_forward(shape, model, settings) + _left_by_scores(shape, model, settings, cells))).called("feed_forward")]
+    kept = (settings.slots + 1) * named("state_bytes", model.state_bytes) if model.block in ("delta", "kda") else 0
+    phases = [(kept + 4 * rows * (_feed_forward(shape, model, settings) + _left_by_scores(shape, model, settings, cells))).called("feed_forward")]
     attention, recurrent = _attention(shape, model, settings, cells, rows), _recurrent(shape, model, settings, rows)
     phases += [phase.called(name) for name, phase in (("attention", attention), ("recurrent", recurrent)) if phase.value]
     phase = largest_of(phases)
@@ -46,7 +51,7 @@ def compute_bytes(shape: Header, model: Shape, settings: Settings, cells: Cells)
         phase = phase * 3 // 2
     small_inputs = 64 * rows + 8192  # positions, indices and token numbers
     if shape.architecture in ENCODERS:  # rows of masks are padded when their length is uneven
-        small_inputs += 32_768 + (512 * rows if rows.value % 64 else 0)
+        small_inputs += 65_536 + (512 * rows if rows.value % 64 else 0)
     small_inputs = small_inputs.called("inputs")
     return phase + _masks(model, settings, cells, rows).called("masks") + rotation(model, settings) + small_inputs
 
@@ -57,22 +62,28 @@ def _left_by_scores(shape: Header, model: Shape, settings: Settings, cells: Cell
         return formula(0)
     scores = named("heads", model.heads) * cells.full
     if model.window and scores.value < _feed_forward(shape, model, settings).value:
-        return scores
-    return 2 * named("values", max((layer.kv_heads * layer.value for layer in model.layers), default=0))
+        return scores + 2 * _values(model)
+    return 2 * _values(model)
+
+
+def _values(model: Shape) -> Formula:
+    """Elements of one token's values in the widest layer."""
+    return named("values", max((layer.kv_heads * layer.value for layer in model.layers), default=0))
 
 
 def _feed_forward(shape: Header, model: Shape, settings: Settings) -> Formula:
     """Elements a token that the feed-forward phase holds at once."""
     name, width = shape.architecture, named("embedding", model.embedding)
     mixed = bool(shape.get("expert_used_count"))
-    rows = 6 if name in PARALLEL or (name == "gemma4" and mixed) or (_quantized(settings) and (mixed or name == "command-r")) else 5
+    rows = WIDEST.get(name, 6 if name in PARALLEL or (mixed and name in PARALLEL_MIXTURES) else 5)
+    rows += 1 if _quantized(settings) and (mixed or name == "command-r") else 0
     held = (1 if name in UNGATED else 3) * named("feed_forward_length", _dense_width(shape)) + rows * width
     if mixed:
         held = largest_of((held, _experts(shape, width, rows)))
     per_layer = (shape.get("embedding_length_per_layer_input") or 0) * (shape.get("block_count") or 0)
     if per_layer:
         inputs = named("per_layer_inputs", per_layer)
-        held = largest_of((held + 2 * inputs + (7 * width if name == "gemma3n" else 0), 4 * inputs + 5 * width))
+        held = largest_of((held + 2 * inputs, 4 * inputs + 5 * width))
     return held
 
 
@@ -119,13 +130,13 @@ def _attention(shape: Header, model: Shape, settings: Settings, cells: Cells, ro
     if model.mla:
         return _latent_attention(shape, settings, cells, rows, heads, width)
     query = named("query", max((at_layer(shape.get("attention.head_count"), index) * layer.key for index, layer in enumerate(model.layers)), default=0))
-    values = named("values", max((layer.kv_heads * layer.value for layer in model.layers), default=0))
+    values = _values(model)
     if not query.value:
         return formula(0)
     if settings.flash_attention and not model.rough:
         return 4 * rows * _flash(shape.architecture, _quantized(settings), width, query, values)
     queries = 4 if shape.architecture in GATED_QUERY else 3
-    beside = 3 * width + queries * query + (4 if shape.architecture in FUSED else 2) * values + (2 * width if model.window else 0)
+    beside = 3 * width + queries * query + (4 if shape.architecture in FUSED else 2) * values + (2 * width + values if model.window else 0)
     return 4 * rows * (heads * cells.full + largest_of((beside, 6 * width + 2 * values, 5 * width + 3 * values)))
 
 
@@ -173,7 +184,7 @@ def _recurrent(shape: Header, model: Shape, settings: Settings, rows: Formula) -
     if model.block in ("delta", "kda"):
         if model.block == "kda":
             inner = grouped = named("heads", model.heads) * named("kda_head", shape.get("kda.head_dim") or 128)
-        return 4 * rows * (3 * width + 2 * (inner + 2 * grouped) + 2 * inner) + copies(3)
+        return 4 * rows * (5 * width + 2 * (inner + 2 * grouped) + 2 * inner) + 3 * slots * state
     if model.block == "rwkv":
         return 4 * rows * 22 * width + 2 * slots * state
     return formula(0)
