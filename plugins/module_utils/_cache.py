@@ -28,6 +28,7 @@ class Settings:
     """How the engine runs a model; the defaults are those of LocalAI's llama.cpp engine, except the bounds.
 
     `context` in tokens, over all slots when `unified`. `prompt_cache` and `projector` (file) in bytes.
+    `draft` and `draft_file` are the anonymous bytes and the file of a draft model's own estimate (`_memory.with_draft`).
     `checkpoints` is a number a slot. `isa` as in a host's capacity; empty is unknown, which plans the worst.
     """
 
@@ -46,6 +47,8 @@ class Settings:
     prompt_cache: int = 0
     checkpoints: int = 0
     projector: int = 0
+    draft: int = 0
+    draft_file: int = 0
 
 
 @dataclass(frozen=True)

@@ -34,17 +34,17 @@ PARAMETERS = frozenset("""
     attention.kv_lora_rank attention.q_lora_rank attention.key_length_mla attention.value_length_mla attention.causal
     attention.indexer.head_count attention.indexer.key_length attention.indexer.top_k
     ssm.conv_kernel ssm.inner_size ssm.state_size ssm.time_step_rank ssm.group_count
-    full_attention_interval recurrent_layers wkv.head_size token_shift_count kda.head_dim shortconv.l_cache
+    full_attention_interval attention.recurrent_layers wkv.head_size token_shift_count kda.head_dim shortconv.l_cache
     pooling_type rope.dimension_count rope.scaling.type rope.scaling.factor rope.scaling.original_context_length
 """.split())
 """Architecture keys that are kept, without the architecture's name in front."""
 PER_LAYER = frozenset("""
     feed_forward_length expert_feed_forward_length expert_shared_feed_forward_length attention.head_count attention.head_count_kv
-    attention.sliding_window attention.sliding_window_pattern recurrent_layers
+    attention.sliding_window attention.sliding_window_pattern attention.recurrent_layers
 """.split())
 """Those that may be an array with an entry a layer."""
 FLAGS = frozenset("attention.causal use_parallel_residual".split())
-FLAGS_OR_NUMBERS = frozenset("attention.sliding_window_pattern recurrent_layers".split())
+FLAGS_OR_NUMBERS = frozenset("attention.sliding_window_pattern attention.recurrent_layers".split())
 ESSENTIAL = ("block_count", "embedding_length")
 ESSENTIAL_ONE_OF = ("attention.head_count", "ssm.state_size", "wkv.head_size", "shortconv.l_cache")
 """A plan-mode read goes on until it has seen the first two, one of these and the start of the vocabulary."""
@@ -65,7 +65,7 @@ class Header:
 
     `parameters` maps keys of `PARAMETERS` to numbers, bools or per-layer lists. `file_size` and
     `bytes_read` are bytes. `complete` tells that all keys were read; when it is False, `file_type`, `alignment`,
-    `split_count`, `has_chat_template` and what else stands behind the vocabulary may be unknown (None).
+    `split_count`, `merge_count`, `has_chat_template` and what else stands behind the vocabulary may be unknown (None).
     `tensors` is None in plan mode, else tensor infos summed by type, role and row divisor.
     """
 
@@ -81,6 +81,7 @@ class Header:
     tensor_count: int = 0
     key_count: int = 0
     vocab_size: int = 0
+    merge_count: int | None = None
     tokenizer_model: str | None = None
     has_chat_template: bool | None = None
     chat_template_sha256: str | None = None
@@ -156,6 +157,7 @@ class _Keys:
     places: dict[str, int] = field(default_factory=dict)
     kept_bytes: int = 0
     vocabulary: int | None = None
+    merges: int = 0
     template: str | None = None
     complete: bool = False
 
@@ -328,6 +330,8 @@ def _read_array(cursor: Cursor, keys: _Keys, name: str, exact: bool) -> bool:
         if kind != _STRING:
             raise cursor.error("The vocabulary must be an array of texts", f"element type {kind}", offset=start)
         keys.vocabulary = count
+    if name == "tokenizer.ggml.merges":
+        keys.merges = count
     wanted = _wanted(name)
     may_stop = not exact and not wanted and _has_essentials(keys)
     if kind == _STRING:
@@ -409,7 +413,7 @@ def _assemble(cursor: Cursor, keys: _Keys, version: int, later: bool) -> Header:
         file_type=_whole(cursor, keys, "general.file_type", None), alignment=_alignment(cursor, keys),
         quantization_version=_whole(cursor, keys, "general.quantization_version", None),
         vocab_size=parameters.get("vocab_size", 0) if keys.vocabulary is None else keys.vocabulary, tokenizer_model=texts["tokenizer.ggml.model"],
-        has_chat_template=True if keys.template else (False if keys.complete else None), chat_template_sha256=keys.template,
+        merge_count=keys.merges if keys.complete or keys.merges else None, has_chat_template=True if keys.template else (False if keys.complete else None), chat_template_sha256=keys.template,
         split_count=split_count, split_no=split_no, complete=keys.complete)
 
 

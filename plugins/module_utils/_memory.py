@@ -10,18 +10,18 @@ Anonymous bytes must fit without swapping. File-backed bytes are page cache: the
 """
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Iterable
 
 from ._cache import Settings, cache_bytes, cells_of, check, checkpoint, state
-from ._compute import GATED_QUERY, MIB, compute_bytes
-from ._formula import Formula, formula, largest_of, named
+from ._compute import MIB, compute_bytes
+from ._formula import Formula, formula, largest_of, named, smallest_of
 from ._gguf import Header
 from ._repack import repacked
 from ._shape import Shape, shape_of
 
 __all__ = ["CHECKPOINTS", "MIB", "SERVER_ANONYMOUS", "SERVER_TMP", "Memory", "Settings", "checkpoint_bytes", "estimate", "formulas",
-           "needs_checkpoints", "repack_bytes"]
+           "needs_checkpoints", "repack_bytes", "with_draft"]
 
 SERVER_ANONYMOUS = 96 * MIB
 """LocalAI's own process: 51 MiB RssAnon idle, seen on v4.9.0; the rest is for requests in flight."""
@@ -29,9 +29,30 @@ SERVER_TMP = 128 * MIB
 """Size of the container's /tmp (a tmpfs, so memory): the engine's output there grows about 6 KB a long prompt."""
 CHECKPOINTS = 4
 """Context checkpoints a slot (`n_ctx_checkpoints`) for models that cannot rewind their state; each request adds two."""
+TOKEN_BYTES = {"llama": 178, "bert": 178, "gpt2": 178, "none": 0, "no_vocab": 0}
+"""Bytes a token of the vocabulary takes in the engine's tables, by tokenizer; 166 to 171 measured."""
+TRIE_TOKEN_BYTES = 1000
+"""The same for tokenizers that build a tree over the bytes of each token (t5, rwkv, plamo2, gemma4 and unknown ones)."""
+MERGE_BYTES = 114
+"""Bytes of one merge rule of byte-pair encoding; 109 to 113 measured."""
+MERGES_A_TOKEN = 9, 4
+"""Merge rules a token where only the start of the header was read: 2.2 in llama-3 and gpt-oss, 1 in most."""
+TENSOR_BYTES = 10_850
+"""Bytes the engine keeps a tensor: its description and the graph's nodes; 10.5 KiB measured."""
+NODES = frozenset("qwen3next qwen35 qwen35moe kimi-linear bailingmoe3 kimi-k3 nanbeige minimax-01 minimax-m3".split())
+"""Architectures whose graph the engine gives 40 nodes a token of a micro-batch."""
+NODE_BYTES = 1300
+ANONYMOUS = 96 * MIB
+"""LocalAI's own process: 51 MiB RssAnon idle, seen on v4.9.0; the rest is for requests in flight."""
+SERVER_TMP = 128 * MIB
+"""Size of the container's /tmp (a tmpfs, so memory): the engine's output there grows about 6 KB a long prompt."""
+CHECKPOINTS = 4
+"""Context checkpoints a slot (`n_ctx_checkpoints`) for models that cannot rewind their state; each request adds two."""
 SPM = frozenset(("llama", "bert", "t5"))
 """Tokenizers whose tables need less memory than those of byte-pair encoding."""
-ANONYMOUS = ("kv_full", "kv_window", "state", "compute", "output", "repack", "prompt_cache", "checkpoints", "projector", "base", "weights")
+PROJECTOR_COMPUTE = 128 * MIB
+"""Allowance for the buffers of a projector beside its file: 4096 patches of a common vision model by the rule of dense layers; not measured."""
+ANONYMOUS = ("kv_full", "kv_window", "state", "compute", "output", "repack", "prompt_cache", "checkpoints", "projector", "draft", "base", "weights")
 """The terms that `anonymous` sums."""
 
 
@@ -48,6 +69,7 @@ class Memory:
     prompt_cache: int = 0
     checkpoints: int = 0
     projector: int = 0
+    draft: int = 0
     base: int = 0
     weights: int = 0
     file: int = 0
@@ -84,12 +106,20 @@ def formulas(shape: Header, settings: Settings) -> dict[str, Formula]:
         "state": slots * state(model), "compute": compute_bytes(shape, model, settings, cells), "output": _output(model, settings, slots),
         "repack": repack, "prompt_cache": named("prompt_cache", settings.prompt_cache if model.cached else 0),
         "checkpoints": slots * named("checkpoints_a_slot", settings.checkpoints) * checkpoint(model, settings).called("checkpoint"),
-        "projector": named("projector", settings.projector), "base": _base(shape, settings),
+        "projector": (named("projector", settings.projector) + PROJECTOR_COMPUTE) if settings.projector else formula(0),
+        "draft": named("draft", settings.draft), "base": _base(shape, settings),
         "weights": formula(0) if settings.mmap else largest_of((0, file - repack.called("repack"))), "file": file}
     total = formula(0)
     for name in ANONYMOUS:
         total += named(name, found[name].value)
-    return {**found, "anonymous": total, "file_backed": file if settings.mmap else formula(0)}
+    mapped = file + named("draft_file", settings.draft_file) if settings.draft_file else file
+    return {**found, "anonymous": total, "file_backed": mapped if settings.mmap else formula(0)}
+
+
+def with_draft(settings: Settings, draft: Header, draft_settings: Settings) -> Settings:
+    """These settings with a draft model beside the model: a second estimate, whose process part is counted though both share one."""
+    memory = estimate(draft, draft_settings)
+    return replace(settings, draft=memory.anonymous, draft_file=memory.file_backed)
 
 
 def needs_checkpoints(shape: Header) -> bool:
@@ -117,7 +147,13 @@ def _output(model: Shape, settings: Settings, slots: Formula) -> Formula:
 
 
 def _base(shape: Header, settings: Settings) -> Formula:
-    """Everything else of the engine's process, mostly tables of the vocabulary; a line above all measured cases."""
-    per_token = 205 if shape.tokenizer_model in SPM else 379  # 0.2 and 0.37 KiB
-    extra = 24 * MIB if shape.architecture in GATED_QUERY else 0
-    return per_token * named("vocabulary", shape.vocab_size) + 16 * MIB + extra + (0 if settings.mmap else 16 * MIB)
+    """Everything else of the engine's process: tables of the tokenizer, what it keeps a tensor, a cell and a thread."""
+    vocabulary, merges = named("vocabulary", shape.vocab_size), formula(0)
+    if shape.tokenizer_model not in TOKEN_BYTES or shape.tokenizer_model == "gpt2":
+        count, a_token = MERGES_A_TOKEN
+        merges = vocabulary * count // a_token if shape.merge_count is None else named("merges", shape.merge_count)
+    tables = TOKEN_BYTES.get(shape.tokenizer_model or "", TRIE_TOKEN_BYTES) * vocabulary + MERGE_BYTES * merges
+    kept = TENSOR_BYTES * named("tensors", shape.tensor_count) + 320 * named("context", settings.context)
+    nodes = 40 * NODE_BYTES * smallest_of((named("ubatch", settings.ubatch), named("batch", settings.batch))) if shape.architecture in NODES else 0
+    start = 11 * MIB // 2 + (0 if shape.tokenizer_model in ("llama", "bert") else 2 * MIB)  # 5.3 measured, and 7.4 with byte-pair encoding
+    return (tables.called("tokenizer") + kept + nodes + start).called("engine") + (0 if settings.mmap else 16 * MIB)

@@ -193,7 +193,7 @@ def _is_recurrent(header: Header, index: int, kv_heads: int) -> bool:
     if name not in HYBRID:  # unknown: state in every layer, besides its cache
         return name not in DENSE and name not in WINDOWED and name not in ENCODERS and bool(header.get("ssm.inner_size"))
     if name in FULL_EVERY:
-        listed = header.get("recurrent_layers")
+        listed = header.get("attention.recurrent_layers")
         if isinstance(listed, list):
             return bool(at_layer(listed, index))
         return (index + 1) % (header.get("full_attention_interval") or FULL_EVERY[name]) != 0

@@ -1,7 +1,5 @@
 """Memory planned against what llama.cpp says and what the kernel counts, on shape files.
 
-    python -m tests.bench memory [NAME ...]
-
 Runs the engine of the lab's backend image as LocalAI runs it, reads its own buffer lines, and the process's RssAnon after it is ready
 and after a prompt as long as the context. Shapes have few layers and short contexts (see `tests/bench/shapes.py`): formulas are per layer
 and per cell, two slow cores are not. Nothing is asserted.
@@ -22,10 +20,11 @@ from typing import Any, Callable, Iterable, Iterator, Sequence
 from ansible_collections.localai.fleet.plugins.module_utils._gguf import FileSource, Header, read_header
 from ansible_collections.localai.fleet.plugins.module_utils._memory import MIB, Memory, Settings, estimate
 
+from tests.bench import ROOT
 from tests.bench.shapes import SHAPES, ShapeFile, build
+from tests.bench.tables import show
 from tests.lab.localai.recipes import BACKEND
 
-ROOT = Path(__file__).resolve().parents[2]
 PORT = 18_791
 THREADS = 2
 BUFFERS = {"KV": "cache", "RS": "state", "compute": "compute", "output": "output"}
@@ -135,7 +134,7 @@ def predicted(memory: Memory) -> dict[str, int]:
 
 def settings_of(shape: ShapeFile) -> Settings:
     """Short contexts; what a row of the table changes."""
-    return replace(Settings(context=1024, isa=isa()), **shape.settings)
+    return replace(Settings(context=640, isa=isa()), **shape.settings)
 
 
 def rows(names: Sequence[str], report: Callable[[str], None] = print) -> Iterator[tuple[str, Header, Settings, dict[str, int]]]:
@@ -162,3 +161,20 @@ def table(names: Sequence[str]) -> Iterable[Sequence[str]]:
             if plan[term] or measured[term]:
                 ratio = f"{plan[term] / measured[term]:.4f}" if measured[term] else "-"
                 yield [name, term, f"{plan[term] / MIB:.2f}", f"{measured[term] / MIB:.2f}", ratio]
+
+
+def deployed() -> list[list[str]]:
+    """Anonymous and file-backed memory of running containers against the plan, from the last verdict of the demo."""
+    verdict = ROOT / ".lab" / "demo" / "verdict.json"
+    found = [["HOST", "PLANNED", "MEASURED", "MEASURED / PLANNED"]]
+    if verdict.exists():
+        for row in json.loads(verdict.read_text(encoding="utf-8"))["verdict"]["measured"]:
+            held = row["memory_anonymous"] + row["memory_file"]
+            found.append([row["host"], f"{row['memory_planned']:,}", f"{held:,}", f"{held / row['memory_planned']:.2f}"])
+    return found
+
+
+def run() -> None:
+    """Shape files first, one process after the other; then what `make demo` left."""
+    show("Memory of shape files, MiB (few layers, a context and a prompt of 640 tokens; `anonymous` after the prompt)", table(()))
+    show("Memory of running containers after a short probe (the plan holds a full prompt cache), bytes; empty before `make demo`", deployed())

@@ -22,7 +22,7 @@ EXPERTS = "ffn_norm E; ffn_gate_inp E X; ffn_gate_exps E FX X; ffn_up_exps E FX 
 SHARED = "ffn_gate_shexp E FS; ffn_up_shexp E FS; ffn_down_shexp FS E; "
 MAMBA1 = "attn_norm E; ssm_in E 2I; ssm_conv1d C I; ssm_conv1d.bias I; ssm_x I XD; ssm_dt T I; ssm_dt.bias I; ssm_a N I; ssm_d I; ssm_out I E; "
 MAMBA2 = "attn_norm E; ssm_in E IN; ssm_conv1d C CI; ssm_conv1d.bias CI; ssm_dt.bias T; ssm_a 1 T; ssm_d 1 T; ssm_norm IG G; ssm_out I E; "
-LATENT = "attn_norm E; attn_q E HM; attn_kv_a_mqa E RD; attn_kv_a_norm R; attn_k_b ND R H; attn_v_b R VD H; attn_output HV E; "
+LATENT = "attn_norm E; attn_q_a E 768; attn_q_a_norm 768; attn_q_b 768 HM; attn_kv_a_mqa E RD; attn_kv_a_norm R; attn_k_b ND R H; attn_v_b R VD H; attn_output HV E; "
 DELTA = ("attn_norm E; post_attention_norm E; attn_qkv E CI; attn_gate E I; ssm_conv1d C CI; ssm_dt.bias T; ssm_a T; ssm_beta E T; ssm_alpha E T; "
          "ssm_norm N; ssm_out I E; ")
 RWKV7 = ("attn_norm E; attn_norm.bias E; attn_norm_2 E; attn_norm_2.bias E; time_mix_w0 E; time_mix_w1 E 64; time_mix_w2 64 E; time_mix_a0 E; "
@@ -75,7 +75,7 @@ def dims(shape: ShapeFile) -> dict[str, int]:
         "I": inner, "2I": 2 * inner, "N": state, "C": keys.get("ssm.conv_kernel") or keys.get("shortconv.l_cache") or 4, "T": ranks, "G": groups,
         "XD": ranks + 2 * state, "IN": mixed + inner + ranks, "CI": mixed, "IG": inner // groups if groups else inner, "H": first, "HM": first * key_mla,
         "R": rank, "RD": rank + rope, "ND": key_mla - rope, "VD": value_mla, "HV": first * value_mla, "V_": shape.vocabulary,
-        "A": keys.get("embedding_length_per_layer_input") or 0, "AL": (keys.get("embedding_length_per_layer_input") or 0) * keys["block_count"], "LV": 32}
+        "A": keys.get("embedding_length_per_layer_input") or 0, "AL": (keys.get("embedding_length_per_layer_input") or 0) * keys["block_count"], "LV": 64}
     return {**found, **shape.more}
 
 
@@ -135,7 +135,7 @@ def tokenizer(shape: ShapeFile) -> dict[str, Any]:
 def build(shape: ShapeFile, path: Path) -> Path:
     """Write the file; its weights take no room on disk."""
     name = shape.architecture
-    keys: dict[str, Any] = {"general.architecture": name, "general.name": path.stem, "general.file_type": Typed("u32", 15)}
+    keys: dict[str, Any] = {"general.architecture": name, "general.name": "shape", "general.file_type": Typed("u32", 15)}
     defaults = {"context_length": 32_768, "attention.layer_norm_rms_epsilon": 1e-6, "attention.layer_norm_epsilon": 1e-6, "vocab_size": shape.vocabulary}
     keys.update({f"{name}.{key}": item for key, item in {**defaults, **shape.keys}.items()})
     return write(path, {**keys, **tokenizer(shape)}, list(tensors(shape)))
@@ -155,8 +155,8 @@ def _dense() -> dict[str, ShapeFile]:
     return {
         "llama-3.2-1b": ShapeFile("llama", full, llama(4, 2048, 8192, 32, 8), TIED, vocabulary=128_256, merges=280_147),
         "llama-3.1-8b": ShapeFile("llama", full, llama(4, 4096, 14_336, 32, 8), vocabulary=128_256, merges=280_147),
-        "qwen2.5-0.5b": ShapeFile("qwen2", ATTENTION + BIASES + GATED, llama(24, 896, 4864, 14, 2), TIED, vocabulary=151_936, kind="Q4_0"),
-        "qwen3-0.6b": ShapeFile("qwen3", full + NORMS, llama(28, 1024, 3072, 16, 8, 128), TIED, vocabulary=151_936),
+        "qwen2.5-0.5b": ShapeFile("qwen2", ATTENTION + BIASES + GATED, llama(6, 896, 4864, 14, 2), TIED, vocabulary=151_936, kind="Q4_0"),
+        "qwen3-0.6b": ShapeFile("qwen3", full + NORMS, llama(6, 1024, 3072, 16, 8, 128), TIED, vocabulary=151_936),
         "qwen3-8b-q8-cache": ShapeFile("qwen3", full + NORMS, llama(4, 4096, 12_288, 32, 8, 128), vocabulary=151_936,
                                        settings={"type_k": "q8_0", "type_v": "q8_0"}),
         "llama-2-7b": ShapeFile("llama", full, llama(4, 4096, 11_008, 32, 32), tokenizer="llama"),
@@ -169,7 +169,7 @@ def _dense() -> dict[str, ShapeFile]:
                            top=HEAD + "; output_norm.bias E; output.bias V_"),
         "phi-3-mini": ShapeFile("phi3", "attn_norm E; attn_qkv E QKV; attn_output Q E; ffn_norm E; ffn_up E 2F; ffn_down F E; ",
                                 llama(4, 3072, 8192, 32, 32, rope__dimension_count=96, attention__sliding_window=2047), vocabulary=32_064, tokenizer="llama"),
-        "gpt-2": ShapeFile("gpt2", FUSED + "ffn_norm E; ffn_norm.bias E; " + PLAIN, llama(12, 768, 3072, 12, 12), vocabulary=50_257,
+        "gpt-2": ShapeFile("gpt2", FUSED + "ffn_norm E; ffn_norm.bias E; " + PLAIN, llama(4, 768, 3072, 12, 12, context_length=1024), vocabulary=50_257,
                            top=HEAD + "; output_norm.bias E; position_embd E 1024"),
         "starcoder2-3b": ShapeFile("starcoder2", ATTENTION + BIASES + "attn_norm.bias E; attn_output.bias E; ffn_norm E; ffn_norm.bias E; " + PLAIN,
                                    llama(4, 3072, 12_288, 24, 2), TIED + "; output_norm.bias E", vocabulary=49_152),
@@ -185,7 +185,7 @@ def _windows() -> dict[str, ShapeFile]:
     gemma = ATTENTION + GATED + AFTER
     return {
         "gemma-2-2b": ShapeFile("gemma2", gemma, llama(4, 2304, 9216, 8, 4, 256, attention__sliding_window=4096), TIED, vocabulary=256_000, tokenizer="llama"),
-        "gemma-3-1b": ShapeFile("gemma3", gemma + NORMS, llama(12, 1152, 6912, 4, 1, 256, attention__sliding_window=512), TIED, vocabulary=262_144,
+        "gemma-3-1b": ShapeFile("gemma3", gemma + NORMS, llama(6, 1152, 6912, 4, 1, 256, attention__sliding_window=512), TIED, vocabulary=262_144,
                                 tokenizer="llama"),
         "gemma-3-4b-slots": ShapeFile("gemma3", gemma + NORMS, llama(6, 2560, 10_240, 8, 4, 256, attention__sliding_window=1024), TIED, vocabulary=262_144,
                                       tokenizer="llama", settings={"slots": 3}),
@@ -198,7 +198,7 @@ def _windows() -> dict[str, ShapeFile]:
                               llama(8, 4096, 14_336, 32, 8, attention__sliding_window=4096, logit_scale=0.25, rope__dimension_count=128), TIED, vocabulary=256_000),
         "gemma-3n": ShapeFile("gemma3n", gemma + NORMS + "inp_gate E A; proj A E; post_norm E; altup_correct_coef 4 4; altup_correct_scale E; "
                               "altup_predict_coef 4 16; altup_router E 4; altup_router_norm E; laurel_l E 64; laurel_r 64 E; laurel_post_norm E; ",
-                              llama(22, 1024, 4096, 8, 2, 128, attention__sliding_window=512, embedding_length_per_layer_input=256,
+                              llama(22, 512, 1024, 4, 2, 128, attention__sliding_window=512, embedding_length_per_layer_input=256,
                                     attention__shared_kv_layers=2), TIED + "; altup_proj E E 3; altup_unembd_proj E E 3; per_layer_token_embd AL V_; "
                               "per_layer_model_proj E AL; per_layer_proj_norm A", tokenizer="llama", vocabulary=65_536)}
 
@@ -210,8 +210,8 @@ def _mixtures() -> dict[str, ShapeFile]:
                                                                                 expert_feed_forward_length=768), vocabulary=151_936),
         "olmoe": ShapeFile("olmoe", ATTENTION + "attn_q_norm Q; attn_k_norm K; " + EXPERTS,
                            llama(4, 2048, 1024, 16, 16, expert_count=16, expert_used_count=8), vocabulary=50_304),
-        "deepseek-v2-lite": ShapeFile("deepseek2", {"d": LATENT + GATED, "m": LATENT + EXPERTS + SHARED},
-                                      llama(4, 2048, 10_944, 16, 1, attention__key_length=576, attention__value_length=512, attention__kv_lora_rank=512,
+        "deepseek-v2": ShapeFile("deepseek2", {"d": LATENT + GATED, "m": LATENT + EXPERTS + SHARED},
+                                      llama(4, 2048, 10_944, 16, 1, attention__key_length=576, attention__value_length=512, attention__kv_lora_rank=512, attention__q_lora_rank=768,
                                             attention__key_length_mla=192, attention__value_length_mla=128, rope__dimension_count=64, expert_count=16,
                                             expert_used_count=6, expert_feed_forward_length=1408, expert_shared_count=2, leading_dense_block_count=1,
                                             expert_weights_scale=1.0), pattern="dmmm", vocabulary=102_400)}
@@ -226,13 +226,13 @@ def _recurrent() -> dict[str, ShapeFile]:
                                                        ssm__time_step_rank=64), TIED, vocabulary=50_280, settings={"slots": 2}),
         "mamba2-780m": ShapeFile("mamba2", MAMBA2, llama(8, 1536, 0, 0, 0, **mamba2), TIED, vocabulary=50_288),
         "rwkv7-400m": ShapeFile("rwkv7", RWKV7, {**llama(6, 1024, 4096, 0, 0), "wkv.head_size": 64, "token_shift_count": 2, "attention.decay_lora_rank": 64,
-                                                "attention.iclr_lora_rank": 64, "attention.value_residual_mix_lora_rank": 32,
+                                                "attention.iclr_lora_rank": 64, "attention.value_residual_mix_lora_rank": 64,
                                                 "attention.gate_lora_rank": 128},
                                 HEAD + "; output_norm.bias E; token_embd_norm E; token_embd_norm.bias E", vocabulary=65_536),
         "qwen3.5-0.8b": ShapeFile("qwen35", {"r": DELTA + GATED.replace("ffn_norm E; ", ""),
                                              "a": ATTENTION.replace("attn_q E Q", "attn_q E 2Q") + NORMS + "post_attention_norm E; "
                                              + GATED.replace("ffn_norm E; ", "")},
-                                  llama(8, 1024, 3584, 8, 2, 256, full_attention_interval=4, **{**delta, "rope__dimension_count": 64},
+                                  llama(4, 1024, 3584, 8, 2, 256, full_attention_interval=4, **{**delta, "rope__dimension_count": 64},
                                         rope__dimension_sections=[11, 11, 10, 0]), TIED, pattern="rrra", vocabulary=248_320),
         "granite-4-h": ShapeFile("granitehybrid", {"m": MAMBA2 + GATED, "a": ATTENTION + GATED},
                                  {**llama(4, 1536, 4096, 12, 4, **mamba2), "attention.head_count_kv": [0, 0, 0, 4]}, TIED, pattern="mmma", vocabulary=100_352),

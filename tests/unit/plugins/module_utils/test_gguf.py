@@ -283,8 +283,8 @@ def test_fixed_arrays_are_stepped_over_not_read() -> None:
      {"parameters": {"rope.scaling.type": "yarn"}}),
     ({"general.architecture": "jamba", "jamba.attention.head_count_kv": [0, 0, 8, 0], "jamba.feed_forward_length": [1, 2, 3, 4]},
      {"parameters": {"attention.head_count_kv": [0, 0, 8, 0], "feed_forward_length": [1, 2, 3, 4]}}),
-    ({"general.architecture": "gemma3", "gemma3.attention.causal": 0, "gemma3.recurrent_layers": [True, False]},
-     {"parameters": {"attention.causal": False, "recurrent_layers": [True, False]}})])
+    ({"general.architecture": "gemma3", "gemma3.attention.causal": 0, "gemma3.attention.recurrent_layers": [True, False]},
+     {"parameters": {"attention.causal": False, "attention.recurrent_layers": [True, False]}})])
 def test_strange_but_legal_keys(keys: dict[str, Any], want: dict[str, Any]) -> None:
     keys = {name: Typed("string", item) if item == [] else item for name, item in keys.items()}
     found = read(raw(keys))

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -201,17 +202,28 @@ def test_without_tensor_infos_repacking_is_a_bound_and_says_so(isa: tuple[str, .
     assert any("Tensor infos" in note for note in _memory.estimate(header, _memory.Settings(isa=isa)).notes)
 
 
-@pytest.mark.parametrize("tokenizer, architecture, want", [
-    ("gpt2", "llama", 16 * MIB + 379 * 1000), ("llama", "llama", 16 * MIB + 205 * 1000), ("bert", "bert", 16 * MIB + 205 * 1000),
-    ("gpt2", "qwen35", 40 * MIB + 379 * 1000), ("gemma4", "gemma4", 16 * MIB + 379 * 1000)])
-def test_base_grows_with_the_vocabulary(tokenizer: str, architecture: str, want: int) -> None:
-    assert run(model(architecture, 4, 64, 128, 4, 2, 16, vocabulary=1000, tokenizer=tokenizer)).base == want
+@pytest.mark.parametrize("tokenizer, more, want", [
+    ("llama", {}, 5.5 * MIB + 178 * 1000), ("bert", {}, 5.5 * MIB + 178 * 1000), ("gpt2", {"merge_count": 10}, 7.5 * MIB + 178 * 1000 + 114 * 10),
+    ("gpt2", {}, 7.5 * MIB + 178 * 1000 + 114 * 2250), ("gemma4", {"merge_count": 10}, 7.5 * MIB + 1000 * 1000 + 114 * 10),
+    ("llama", {"tensor_count": 7}, 5.5 * MIB + 178 * 1000 + 10_850 * 7), ("llama", {"architecture": "qwen35"}, 5.5 * MIB + 178 * 1000 + 40 * 1300 * 512)])
+def test_base_grows_with_the_tokenizer_and_the_tensors(tokenizer: str, more: dict[str, Any], want: float) -> None:
+    header = replace(model("llama", 4, 64, 128, 4, 2, 16, vocabulary=1000, tokenizer=tokenizer), **more)
+    assert run(header, 100).base == want + 320 * 100
+
+
+def test_a_draft_model_is_a_second_estimate_and_a_projector_needs_more_than_its_file() -> None:
+    settings, draft = _memory.Settings(context=2048), _memory.Settings(context=2048, slots=2)
+    both = _memory.estimate(LLAMA_8B, _memory.with_draft(settings, LLAMA_1B, draft))
+    alone, second = _memory.estimate(LLAMA_8B, settings), _memory.estimate(LLAMA_1B, draft)
+    assert both.anonymous - alone.anonymous == second.anonymous == both.draft
+    seeing = _memory.estimate(LLAMA_8B, replace(settings, projector=5 * MIB))
+    assert seeing.anonymous - alone.anonymous == seeing.projector == 5 * MIB + _memory.PROJECTOR_COMPUTE
 
 
 def test_anonymous_and_file_backed_are_sums() -> None:
     header = model("llama", 16, 2048, 8192, 32, 8, 64, 128_256, tensors=(TensorGroup("Q4_K", "matrix", 32, 1, 445 * MIB),), file_size=800 * MIB)
     found = run(header, 4096, prompt_cache=256 * MIB, projector=5 * MIB)
-    terms = ("kv_full", "kv_window", "state", "compute", "output", "repack", "prompt_cache", "checkpoints", "projector", "base", "weights")
+    terms = ("kv_full", "kv_window", "state", "compute", "output", "repack", "prompt_cache", "checkpoints", "projector", "draft", "base", "weights")
     assert found.anonymous == sum(getattr(found, term) for term in terms) and found.file_backed == 800 * MIB
     assert found.prompt_cache == 256 * MIB and found.repack_exact and found.notes == ()
     read = run(header, 4096, mmap=False)
