@@ -33,7 +33,7 @@ TERMS = (
     Term("repack", "RP", "Repacked weights", "weights copied into the order that this CPU reads fastest", ("repack",)),
     Term("prompt_cache", "PC", "Prompt cache", "prompts seen before, at its bound", ("prompt_cache",)),
     Term("checkpoints", "CP", "Checkpoints", "saved states of window and recurrent layers, at their bound", ("checkpoints",)),
-    Term("projector", "PR", "Projector", "the part that reads images", ("projector",)),
+    Term("projector", "PR", "Projector", "the part that reads images, and a draft model", ("projector", "draft")),
     Term("base", "BA", "Engine", "the engine's process: tables of the vocabulary, code, stacks", ("base",)),
     Term("weights", "WE", "Weights", "weights that are read instead of mapped", ("weights",)),
     Term("server", "SV", "Server", "LocalAI's own process and its /tmp"),

@@ -61,7 +61,7 @@ def command(home: Path, model: Path, settings: Settings) -> list[str]:
              "--port", PORT, "--threads", THREADS, "--threads-batch", THREADS, "--ctx-size", settings.context, "--parallel", settings.slots,
              "--batch-size", settings.batch, "--ubatch-size", settings.ubatch, "--cache-type-k", settings.type_k, "--cache-type-v", settings.type_v,
              "--flash-attn", "on" if settings.flash_attention else "off", "--kv-unified" if settings.unified else "--no-kv-unified",
-             "--cache-ram", settings.prompt_cache // MIB, "--ctx-checkpoints", settings.checkpoints, "--no-webui", "--log-verbosity", 4]
+             "--cache-ram", settings.prompt_cache // MIB, "--ctx-checkpoints", settings.checkpoints, "--no-ui", "--log-verbosity", 4]
     words += ["--embeddings"] if settings.embeddings else []
     words += [] if settings.mmap else ["--load-mode", "none"]
     words += ["--swa-full"] if settings.swa_full else []

@@ -40,7 +40,7 @@ def test_one_resident_instance_of_the_whole_host() -> None:
 
 def test_terms_of_the_plan_are_those_of_the_estimate() -> None:
     (model,) = plan(host()).hosts["ai1"].instances[0].models
-    assert set(model.memory) == {"kv_full", "kv_window", "state", "compute", "output", "repack", "prompt_cache", "checkpoints", "projector", "base", "weights",
+    assert set(model.memory) == {"kv_full", "kv_window", "state", "compute", "output", "repack", "prompt_cache", "checkpoints", "projector", "draft", "base", "weights",
                                  "file", "anonymous", "file_backed"}
     assert model.memory["anonymous"] == anonymous(want())
 
@@ -118,7 +118,7 @@ def test_below_anonymous_it_is_refused_by_the_byte(short: int) -> None:
     ({"prompt_cache_mib": 0, "context": 65_536}, 500 * MIB, {"kv_type": "q8_0"}),
     ({"prompt_cache_mib": 0, "context": 65_536, "kv_type": "q8_0"}, 500 * MIB, {"context": 32_768}),
     ({"prompt_cache_mib": 0, "context": 256, "kv_type": "q8_0", "slots": 4}, 1_000_000, {"slots": 2}),
-    ({"context": 65_536}, 2_300 * MIB, {"prompt_cache_mib": 0, "context": 2_048}),
+    ({"context": 65_536}, 2_320 * MIB, {"prompt_cache_mib": 0, "context": 2_048}),
     ({}, 10 * GIB, {})])
 def test_the_nearest_setting_that_fits(more: dict[str, Any], short: int, change: dict[str, Any]) -> None:
     model = want(**more)
