@@ -18,12 +18,14 @@ MIB = 1 << 20
 UNGATED = frozenset("""phi2 falcon gptneox gpt2 starcoder starcoder2 mpt bloom codeshell bert nomic-bert-moe jina-bert-v3 nemotron nemotron_h
     nemotron_h_moe arcee apertus jais2""".split())
 """Feed-forward layers of one product, an activation, and one product back."""
-PARALLEL = frozenset("cohere2 cohere2moe falcon bert granitehybrid falcon-h1 smallthinker qwen".split())
+PARALLEL = frozenset("cohere2 cohere2moe falcon bert smallthinker qwen".split())
 """Blocks that hold one more row of the embedding's width."""
 PARALLEL_MIXTURES = frozenset("gemma4 qwen3next qwen35moe".split())
 """The same where there are experts."""
-WIDEST = {"plamo2": 7, "lfm2moe": 7, "gemma3n": 14}
+WIDEST = {"plamo2": 7, "lfm2moe": 7, "granitehybrid": 8, "falcon-h1": 7, "gemma3n": 14}
 """Blocks that hold still more rows of the embedding's width."""
+WIDE_HYBRID = frozenset("granitehybrid falcon-h1 nemotron_h nemotron_h_moe".split())
+"""The same in the recurrent blocks of these."""
 FUSED = frozenset("falcon gpt2 gptneox bloom mpt jais openelm plamo3 codeshell starcoder qwen".split())
 """Query, keys and values come from one product, and stay in its result."""
 ONLY_EXPERTS = frozenset("""qwen2moe qwen3moe qwen35moe qwen3next qwen3vlmoe olmoe gpt-oss llama granitemoe phimoe dbrx grok minimax-m2 mellum granite
@@ -172,7 +174,7 @@ def _recurrent(shape: Header, model: Shape, settings: Settings, rows: Formula) -
     width, state, slots = named("embedding", model.embedding), named("state_bytes", model.state_bytes), named("slots", settings.slots)
     inner = named("inner", shape.get("ssm.inner_size") or 2 * model.embedding)
     grouped = named("groups", shape.get("ssm.group_count") or 0) * named("state_size", shape.get("ssm.state_size") or 0)
-    first = (5 if shape.architecture in HYBRID else 1) * width
+    first = (3 if shape.architecture in WIDE_HYBRID else 2 if shape.architecture in HYBRID else 1) * width
 
     def copies(several: int) -> Number:
         return state if settings.slots == 1 else several * slots * state
