@@ -100,7 +100,8 @@ def shape_of(header: Header) -> Shape:
     block = RECURRENT.get(name) or HYBRID.get(name) or (None if known else _guess_block(header))
     window = _window(header)
     return Shape(
-        architecture=name, rough=not known or name in ROUGH, cached=name not in CACHELESS, embedding=header.get("embedding_length"), vocabulary=header.vocab_size,
+        architecture=name, rough=not known or name in ROUGH, cached=name not in CACHELESS, embedding=header.get("embedding_length"),
+        vocabulary=header.vocab_size,
         heads=largest(header.get("attention.head_count")), layers=_layers(header, window, known), window=window,
         mla=known and bool(header.get("attention.key_length_mla")), block=block, state_bytes=_state_bytes(header, block), notes=tuple(notes))
 

@@ -22,7 +22,8 @@ EXPERTS = "ffn_norm E; ffn_gate_inp E X; ffn_gate_exps E FX X; ffn_up_exps E FX 
 SHARED = "ffn_gate_shexp E FS; ffn_up_shexp E FS; ffn_down_shexp FS E; "
 MAMBA1 = "attn_norm E; ssm_in E 2I; ssm_conv1d C I; ssm_conv1d.bias I; ssm_x I XD; ssm_dt T I; ssm_dt.bias I; ssm_a N I; ssm_d I; ssm_out I E; "
 MAMBA2 = "attn_norm E; ssm_in E IN; ssm_conv1d C CI; ssm_conv1d.bias CI; ssm_dt.bias T; ssm_a 1 T; ssm_d 1 T; ssm_norm IG G; ssm_out I E; "
-LATENT = "attn_norm E; attn_q_a E 768; attn_q_a_norm 768; attn_q_b 768 HM; attn_kv_a_mqa E RD; attn_kv_a_norm R; attn_k_b ND R H; attn_v_b R VD H; attn_output HV E; "
+LATENT = ("attn_norm E; attn_q_a E 768; attn_q_a_norm 768; attn_q_b 768 HM; attn_kv_a_mqa E RD; attn_kv_a_norm R; attn_k_b ND R H; "
+          "attn_v_b R VD H; attn_output HV E; ")
 DELTA = ("attn_norm E; post_attention_norm E; attn_qkv E CI; attn_gate E I; ssm_conv1d C CI; ssm_dt.bias T; ssm_a T; ssm_beta E T; ssm_alpha E T; "
          "ssm_norm N; ssm_out I E; ")
 RWKV7 = ("attn_norm E; attn_norm.bias E; attn_norm_2 E; attn_norm_2.bias E; time_mix_w0 E; time_mix_w1 E 64; time_mix_w2 64 E; time_mix_a0 E; "
@@ -92,7 +93,7 @@ def _tensors(template: str, prefix: str, words: Mapping[str, int], kind: str) ->
     for text in filter(None, (part.strip() for part in template.split(";"))):
         name, *shape = text.split()
         sizes = [words[word] if word in words else int(word) for word in shape]
-        full = f"{prefix}{name}" if name.endswith((".bias", "ssm_a", "ssm_d")) else f"{prefix}{name}.weight"
+        full = f"{prefix}{name}".removesuffix(".bare") if name.endswith((".bias", "ssm_a", "ssm_d", ".bare")) else f"{prefix}{name}.weight"
         yield Tensor(full, sizes, _kind(full, sizes, kind))
 
 
@@ -195,7 +196,8 @@ def _windows() -> dict[str, ShapeFile]:
                                  llama(4, 2880, 2880, 64, 8, 64, expert_count=8, expert_used_count=4, expert_feed_forward_length=2880,
                                        attention__sliding_window=128), vocabulary=201_088, merges=446_189, kind="MXFP4"),
         "cohere-2": ShapeFile("cohere2", ATTENTION + "ffn_gate E F; ffn_up E F; ffn_down F E; ",
-                              llama(8, 4096, 14_336, 32, 8, attention__sliding_window=4096, logit_scale=0.25, rope__dimension_count=128), TIED, vocabulary=256_000),
+                              llama(8, 4096, 14_336, 32, 8, attention__sliding_window=4096, logit_scale=0.25, rope__dimension_count=128), TIED,
+                              vocabulary=256_000),
         "gemma-3n": ShapeFile("gemma3n", gemma + NORMS + "inp_gate E A; proj A E; post_norm E; altup_correct_coef 4 4; altup_correct_scale E; "
                               "altup_predict_coef 4 16; altup_router E 4; altup_router_norm E; laurel_l E 64; laurel_r 64 E; laurel_post_norm E; ",
                               llama(22, 512, 1024, 4, 2, 128, attention__sliding_window=512, embedding_length_per_layer_input=256,
@@ -211,7 +213,8 @@ def _mixtures() -> dict[str, ShapeFile]:
         "olmoe": ShapeFile("olmoe", ATTENTION + "attn_q_norm Q; attn_k_norm K; " + EXPERTS,
                            llama(4, 2048, 1024, 16, 16, expert_count=16, expert_used_count=8), vocabulary=50_304),
         "deepseek-v2": ShapeFile("deepseek2", {"d": LATENT + GATED, "m": LATENT + EXPERTS + SHARED},
-                                      llama(4, 2048, 10_944, 16, 1, attention__key_length=576, attention__value_length=512, attention__kv_lora_rank=512, attention__q_lora_rank=768,
+                                      llama(4, 2048, 10_944, 16, 1, attention__key_length=576, attention__value_length=512, attention__kv_lora_rank=512,
+                                            attention__q_lora_rank=768,
                                             attention__key_length_mla=192, attention__value_length_mla=128, rope__dimension_count=64, expert_count=16,
                                             expert_used_count=6, expert_feed_forward_length=1408, expert_shared_count=2, leading_dense_block_count=1,
                                             expert_weights_scale=1.0), pattern="dmmm", vocabulary=102_400)}
@@ -236,7 +239,7 @@ def _recurrent() -> dict[str, ShapeFile]:
                                         rope__dimension_sections=[11, 11, 10, 0]), TIED, pattern="rrra", vocabulary=248_320),
         "granite-4-h": ShapeFile("granitehybrid", {"m": MAMBA2 + GATED, "a": ATTENTION + GATED},
                                  {**llama(4, 1536, 4096, 12, 4, **mamba2), "attention.head_count_kv": [0, 0, 0, 4]}, TIED, pattern="mmma", vocabulary=100_352),
-        "falcon-h1": ShapeFile("falcon-h1", MAMBA2.replace("attn_norm E; ", "") + ATTENTION + GATED,
+        "falcon-h1": ShapeFile("falcon-h1", MAMBA2.replace("attn_norm E; ", "") + ATTENTION + GATED.replace("ffn_norm", "ffn_norm.bare"),
                                llama(4, 1024, 2048, 8, 2, 64, ssm__conv_kernel=4, ssm__inner_size=1536, ssm__state_size=128, ssm__group_count=1,
                                      ssm__time_step_rank=24), vocabulary=32_784),
         "jamba": ShapeFile("jamba", {"m": MAMBA1 + "ssm_dt_norm T; ssm_b_norm N; ssm_c_norm N; " + GATED, "a": "attn_norm E; " + attention + GATED},
@@ -254,7 +257,8 @@ def _encoders() -> dict[str, ShapeFile]:
     return {
         "bge-small": ShapeFile("bert", bert + BIASES + "attn_output.bias E; " + PLAIN, {**llama(12, 384, 1536, 12, 12), **encoder},
                                top + "; position_embd E 512", vocabulary=30_522, tokenizer="bert", kind="Q8_0", settings={"embeddings": True, "context": 512}),
-        "nomic-embed": ShapeFile("nomic-bert", bert.replace("attn_q E Q; attn_k E K; attn_v E V", "attn_qkv E QKV") + "ffn_gate E F; ffn_up E F; ffn_down F E; ",
+        "nomic-embed": ShapeFile("nomic-bert", bert.replace("attn_q E Q; attn_k E K; attn_v E V", "attn_qkv E QKV")
+                                 + "ffn_gate E F; ffn_up E F; ffn_down F E; ",
                                  {**llama(12, 768, 3072, 12, 12), **encoder, "pooling_type": Typed("u32", 1), "rope.freq_base": 1000.0}, top, vocabulary=30_522,
                                  tokenizer="bert", settings={"embeddings": True, "context": 1024, "ubatch": 1024, "batch": 1024})}
 
