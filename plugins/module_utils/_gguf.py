@@ -413,7 +413,8 @@ def _assemble(cursor: Cursor, keys: _Keys, version: int, later: bool) -> Header:
         file_type=_whole(cursor, keys, "general.file_type", None), alignment=_alignment(cursor, keys),
         quantization_version=_whole(cursor, keys, "general.quantization_version", None),
         vocab_size=parameters.get("vocab_size", 0) if keys.vocabulary is None else keys.vocabulary, tokenizer_model=texts["tokenizer.ggml.model"],
-        merge_count=keys.merges if keys.complete or keys.merges else None, has_chat_template=True if keys.template else (False if keys.complete else None), chat_template_sha256=keys.template,
+        merge_count=keys.merges if keys.complete or keys.merges else None,
+        has_chat_template=True if keys.template else (False if keys.complete else None), chat_template_sha256=keys.template,
         split_count=split_count, split_no=split_no, complete=keys.complete)
 
 
