@@ -79,7 +79,8 @@ NGINX = Recipe(
 )
 
 # Debian 12: an engine of its own and no Compose v2; the role docker brings it as one file.
-HOST_BOOKWORM = replace(HOST, name="host-bookworm", suite="bookworm", offers=tuple(name for name in HOST.offers if name not in ("docker-cli", "docker-compose")))
+HOST_BOOKWORM = replace(
+    HOST, name="host-bookworm", suite="bookworm", offers=tuple(name for name in HOST.offers if name not in ("docker-cli", "docker-compose")))
 
 # Debian release of a server → its recipe.
 HOSTS = {recipe.suite: recipe for recipe in (HOST, HOST_BOOKWORM)}
