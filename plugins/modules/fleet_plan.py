@@ -84,6 +84,9 @@ options:
       - The plan that is deployed. The difference is against it, and what is placed stays where it is while it fits.
       - A plan made again from itself is the same.
     type: dict
+  explain:
+    description: A wanted model or an alias, whose numbers RV(explanation) shall tell.
+    type: str
   notes:
     description: Sentences that say what the plan assumes. They come first in RV(text) and on the page.
     type: list
@@ -156,6 +159,13 @@ changes:
   type: list
   elements: str
   sample: ["deployed: qwen3-8b on ai1, ai2: context 4096 → 8192"]
+explanation:
+  description:
+    - For O(explain), how the model came to its numbers on each kind of host. Every term of memory with its formula and with values, then limits,
+      threads and speed; empty without O(explain).
+  returned: success
+  type: list
+  elements: str
 text:
   description: O(notes) and the table as lines, followed by workers, refusals, warnings, advice and the first of RV(changes), in diff mode all.
   returned: success
@@ -172,12 +182,14 @@ from typing import Any, Callable
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils import _lock, _plan_diff, _plan_html, _plan_text, _tuning
+from ..module_utils import _lock, _plan_diff, _plan_explain, _plan_html, _plan_text, _tuning
 from ..module_utils._capacity import Capacity
 from ..module_utils._errors import FleetError
+from ..module_utils._explain import explain
 from ..module_utils._fleet import PLACEMENTS, SPREAD, TOPOLOGIES, Fleet, Model
 from ..module_utils._gguf import Header
 from ..module_utils._glue import diff, fail
+from ..module_utils._needs import settings_of
 from ..module_utils._placement import plan_fleet
 from ..module_utils._plan import Plan
 from ..module_utils._wanted import WantedModel, parse_wanted, wanted_spec
@@ -199,6 +211,7 @@ def argument_spec() -> dict[str, dict[str, Any]]:
         "round_trips": {"type": "dict", "default": {}},
         "refuse": {"type": "str", "choices": ["fail", "report"], "default": "fail"},
         "previous": {"type": "dict"},
+        "explain": {"type": "str"},
         "notes": {"type": "list", "elements": "str", "default": []},
         "out": {"type": "path"},
         "out_html": {"type": "path"},
@@ -222,6 +235,17 @@ def refuse_unmet(plan: Plan) -> None:
     more = len(plan.refused) - 1
     others = f" {more} more placement{'s' if more > 1 else ''} refused; refuse=report lists all." if more > 0 else ""
     raise FleetError(f"The plan cannot place {plan.unmet[0]} as asked: {reasons[0]}{others}"[:-1], do="Nothing was changed.")
+
+
+def explained(params: dict[str, Any], plan: dict[str, Any]) -> list[str]:
+    """How the model that is asked for came to its numbers; empty when none is."""
+    if not params["explain"]:
+        return []
+    wanted = {model.name: model for model in parse_wanted(params["wanted"])}
+    name = _plan_explain.find(params["explain"], {name: model.aliases for name, model in wanted.items()})
+    model = _model(_lock.validate(params["lock"]), wanted[name])
+    capacities = {host: _capacity(host, data) for host, data in params["capacities"].items()}
+    return _plan_explain.explanation(name, plan, capacities, lambda isa: explain(model.header, settings_of(model.wanted, model.header, isa)))
 
 
 def write(option: str, path: str, text: str) -> None:
@@ -273,11 +297,12 @@ def main() -> None:
         changes = None if before is None else _plan_diff.changes(before, data)
         stale = {option: text for option, text in texts(data, changes, params).items() if read(params[option]) != text}
         shown = diff(*(_plan_text.text(_plan_diff.running(each)) for each in (before or stored(params["out"]), data)), "plan")
+        told = explained(params, data)
         for option, text in {} if module.check_mode else stale.items():
             write(option, params[option], text)
     except FleetError as error:
         fail(module, error)
-    module.exit_json(changed=bool(stale), plan=data, table=_plan_text.rows(data), changes=_plan_diff.lines(changes),
+    module.exit_json(changed=bool(stale), plan=data, table=_plan_text.rows(data), changes=_plan_diff.lines(changes), explanation=told,
                      text=params["notes"] + _plan_text.table(data) + _plan_diff.lines(changes, None if module._diff else _plan_diff.SHOWN), diff=shown)
 
 

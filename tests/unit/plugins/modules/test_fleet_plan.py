@@ -99,6 +99,14 @@ def test_the_difference_is_against_what_is_deployed(run_module: Run) -> None:
     assert run_module("fleet_plan", args())["changes"] == []
 
 
+def test_a_model_is_explained_as_it_is_planned(run_module: Run) -> None:
+    result = run_module("fleet_plan", args(explain="m"))
+    (model,) = result["plan"]["hosts"]["ai1"]["instances"][0]["models"]
+    for name in ("kv_full", "compute", "repack", "anonymous"):
+        assert any(line.startswith(f"    {name} = {model['memory'][name]:,} ") for line in result["explanation"])
+    assert run_module("fleet_plan", args())["explanation"] == []
+
+
 def test_nothing_deployed_is_no_error(run_module: Run) -> None:
     result = run_module("fleet_plan", args(previous={"hosts": {}, "placement": {}}))
     assert result["changes"][0] == "deployed: m starts on ai1, ai2" and result["diff"]["before"] == ""
@@ -174,6 +182,7 @@ def test_a_model_in_several_files_leaves_the_written_plan_alone(run_module: Run,
     ({"round_trips": {"ai1": "near"}}, "round_trips.ai1.*milliseconds"), ({"placement": "tight"}, "must be one of"),
     ({"workers": ["ai9"]}, "capacity of a host is not known.*ai9"),
     ({"out": "/absent/dir/plan.json"}, "cannot be written.*No such file"), ({"out": "/tmp"}, "cannot be written"),
+    ({"explain": "mm"}, "not wanted .explain.: got mm. The nearest wanted one is m"),
     ({"out_html": "/absent/dir/plan.html"}, "cannot be written .out_html.*No such file")])
 def test_bad_input_is_a_sentence(run_module: Run, change: dict[str, Any], text: str) -> None:
     result = run_module("fleet_plan", args(**change))
