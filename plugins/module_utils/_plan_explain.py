@@ -11,11 +11,12 @@ from __future__ import annotations
 from difflib import get_close_matches
 from typing import Any, Callable, Iterable, Mapping, Sequence
 
+from ._budget import ON_DEMAND_LOADED
 from ._capacity import Capacity, node_capacity
 from ._errors import FleetError
 from ._explain import Term
 from ._plan import INSTANCE, ON_DEMAND, gib, some
-from ._plan_view import AT_ONCE, exact, instance_parts, plural
+from ._plan_view import exact, instance_parts, plural
 
 Terms = Callable[[tuple[str, ...]], Sequence[Term]]
 
@@ -96,12 +97,12 @@ def _split(model: Mapping[str, Any], terms: Sequence[Term]) -> list[str]:
 def _limits(entry: Mapping[str, Any], instance: Mapping[str, Any], host: Capacity) -> Iterable[str]:
     counted = sorted(instance["models"], key=lambda model: -model["memory"]["anonymous"])
     on_demand = instance.get("residency") == ON_DEMAND
-    counted = counted[:AT_ONCE] if on_demand else counted
+    counted = counted[:ON_DEMAND_LOADED] if on_demand else counted
     server = instance_parts(instance)["server"]
     models = " + ".join(f"{model['name']} {exact(model['memory']['anonymous'])}" for model in counted)
     yield "  memory of its instance"
     yield f"    memory_planned = {exact(instance['memory_planned'])} ({gib(instance['memory_planned'])})"
-    yield f"        = server with /tmp {exact(server)} + {models}{f' (the {AT_ONCE} largest of the models on demand)' if on_demand else ''}"
+    yield f"        = server with /tmp {exact(server)} + {models}{f' (the {ON_DEMAND_LOADED} largest of the models on demand)' if on_demand else ''}"
     files = instance["memory_limit"] - instance["memory_planned"]
     yield f"    memory_limit = {exact(instance['memory_limit'])} ({gib(instance['memory_limit'])}), the container's"
     yield f"        = memory_planned + {exact(files)} for {round(100 * instance['file_share'])} % of the files of models and programs"

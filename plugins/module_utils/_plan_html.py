@@ -100,9 +100,10 @@ def _notes(notes: Sequence[str]) -> Optional[Markup]:
 def _refused(plan: Mapping[str, Any]) -> Optional[Markup]:
     if not plan["refused"]:
         return None
-    rows = [(item["model"], item["host"], gib(item["short_by"]), view.fits_with(item["fits_with"]) or "no smaller setting", item["reason"])
-            for item in plan["refused"]]
-    return _section("Refused", _folding(_table(("model", "server", "short by", "would fit with", "reason"), rows, numbers={2}), len(rows), "refusals"))
+    rows = [(item["model"], item["host"], gib(item["short_by"]) if item["short_by"] else "", view.fits_with(item["fits_with"]) or "no smaller setting",
+             some(item.get("fits_on") or []) or "no other host", item["reason"]) for item in plan["refused"]]
+    names = ("model", "server", "short by", "would fit with", "would fit on", "reason")
+    return _section("Refused", _folding(_table(names, rows, numbers={2}), len(rows), "refusals"))
 
 
 def _changes(changes: Optional[Sequence[Change]]) -> Markup:

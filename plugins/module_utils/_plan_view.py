@@ -8,10 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Iterable, Mapping
 
+from ._budget import ON_DEMAND_LOADED
 from ._plan import ON_DEMAND
-
-AT_ONCE = 2
-"""Models of an on-demand instance that memory is planned for: the two largest, though one is kept."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +53,7 @@ class Part:
 def instance_parts(instance: Mapping[str, Any]) -> dict[str, int]:
     """Bytes of an instance by term's key. They add up to its memory limit."""
     models = sorted(instance["models"], key=lambda model: -model["memory"]["anonymous"])
-    counted = models[:AT_ONCE] if instance.get("residency") == ON_DEMAND else models
+    counted = models[:ON_DEMAND_LOADED] if instance.get("residency") == ON_DEMAND else models
     found = {term.key: sum(model["memory"].get(name, 0) for model in counted for name in term.sources) for term in TERMS if term.sources}
     rest = max(0, instance["memory_planned"] - sum(found.values()))
     return {**found, "server": rest, "files": max(0, instance["memory_limit"] - instance["memory_planned"])}

@@ -11,7 +11,7 @@ from ansible_collections.localai.fleet.plugins.module_utils import _plan_diff, _
 from plans import GIB, host, instance, model, plan
 
 HOSTILE = "</style><script>alert('x')</script>\"&\x07\ud800'"
-REFUSAL = {"model": "too-big", "host": "ai1", "reason": "too-big needs 9.0 GiB", "short_by": 5 * GIB, "fits_with": {"slots": 1}}
+REFUSAL = {"model": "too-big", "host": "ai1", "reason": "too-big needs 9.0 GiB", "short_by": 5 * GIB, "fits_with": {"slots": 1}, "fits_on": ["ai9"]}
 WORKER = {"model": "big", "layers": 4, "cpuset": "0-3", "cpus": 2.5, "threads": 2, "memory_limit": GIB, "memory_planned": GIB}
 SHARD = {"server": "ai1", "workers": ["ai2"], "gpu_layers": 4, "tensor_split": "1,3", "bytes_per_token": 16384, "network_milliseconds": None}
 
@@ -35,7 +35,7 @@ def everything() -> dict[str, Any]:
 
 def test_the_page_says_everything_the_plan_says() -> None:
     told = words(parsed(_plan_html.page(everything(), (), ["What if: two more hosts"])))
-    for part in ("2 servers, 3 models, replicated", "1 placement refused", "What if: two more hosts", "too-big needs 9.0 GiB", "5.0 GiB", "slots 1",
+    for part in ("2 servers, 3 models, replicated", "1 placement refused", "What if: two more hosts", "too-big needs 9.0 GiB", "5.0 GiB", "slots 1", "ai9",
                  "nothing would change", "NUMA node 1", "pinned to CPUs 4-7", "Instance localai-ondemand , models on demand", "at most 1 model loaded at once",
                  "CPU limit 3.5 cores", "LOCALAI_THREADS 3", "1,048,576,000 bytes", "80 % of the files", "32768", "12.5", "gpt-4", "Worker", "0-3",
                  "1,3", "16384", "not measured", "ai1, ai2 : has swap", "m: a hint", "KV cache", "Reserved", "3 of 4"):
