@@ -69,11 +69,14 @@ def _nowhere(name: str, plan: Mapping[str, Any], capacities: Mapping[str, Capaci
 
 
 def _memory(terms: Sequence[Term]) -> list[str]:
-    lines = ["  memory of the model (bytes; a dot: part of the term above)"]
-    zero = tuple(term.name for term in terms if not term.bytes and "." not in term.name)
+    """Every term with its parts; a part that several terms have is told once, and terms of nothing are only named."""
+    lines, told = ["  memory of the model in bytes; a dot begins a part of a term, told once"], set()
+    zero = [term.name for term in terms if not term.bytes and "." not in term.name]
     for term in terms:
-        if term.name.split(".")[0] not in zero:
+        part = (term.name.split(".", 1)[1:], term.formula, term.values)
+        if term.name.split(".")[0] not in zero and not (part[0] and str(part) in told):
             lines += _term(term)
+            told.add(str(part))
     return lines + ([f"    none of it: {', '.join(zero)}"] if zero else [])
 
 
@@ -116,12 +119,12 @@ def _limits(entry: Mapping[str, Any], instance: Mapping[str, Any], host: Capacit
 
 
 def _threads(entry: Mapping[str, Any], instance: Mapping[str, Any], part: Capacity) -> Iterable[str]:
-    quota = "no quota" if part.quota_cores is None else f"quota {part.quota_cores:g}"
+    quota = "no quota" if part.quota_cores is None else f"a quota of {part.quota_cores:g}"
     where = "" if instance.get("node") is None else f" of NUMA node {instance['node']}"
     budget = _budget(entry, instance)
     yield "  threads"
     yield f"    usable cores{where} = {part.usable_cores}"
-    yield f"        = performance cores {part.performance_cores_allowed} within {quota}"
+    yield f"        = {plural(part.performance_cores_allowed or part.usable_cores, 'performance core')} within {quota}"
     yield f"    budget{where} = {budget}"
     yield f"        = usable cores {part.usable_cores} - {max(0, part.usable_cores - budget)} left to the system and other programs"
     yield f"    LOCALAI_THREADS = {instance['threads']}, for a model that runs alone{_bound(instance['threads'], budget, part)}"

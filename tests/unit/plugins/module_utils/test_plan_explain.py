@@ -36,6 +36,11 @@ def test_terms_have_name_bytes_formula_and_values() -> None:
     assert "prompt_cache = 8 (1 MiB)\n    anonymous" in text and "none of it: state" in text and "copies" not in text
 
 
+def test_a_part_of_several_terms_is_told_once() -> None:
+    text = told(terms=explain(GEMMA_1B, Settings()))
+    assert text.count("  .cells = ") == 1 and text.count("  .rows = ") == 1 and "cells * streams" in text and "2 * rows * (cells" in text
+
+
 @pytest.mark.parametrize("shape", [LLAMA_1B, GEMMA_1B])
 def test_values_come_out_as_the_bytes_that_are_planned(shape: Any) -> None:
     settings = Settings(context=8192, slots=4, type_k="q8_0", type_v="q8_0", prompt_cache=256 * MIB, checkpoints=4)
@@ -64,9 +69,9 @@ def test_on_demand_counts_the_two_largest() -> None:
 
 
 @pytest.mark.parametrize("capacity, entry, lines", [
-    (HOST, {}, ["usable cores = 4", "performance cores 4 within no quota", "budget = 3", "usable cores 4 - 1 left", "LOCALAI_THREADS = 3, for a model that runs alone\n",
+    (HOST, {}, ["usable cores = 4", "4 performance cores within no quota", "budget = 3", "usable cores 4 - 1 left", "LOCALAI_THREADS = 3, for a model that runs alone\n",
                 "m 3 (4 for prompts)", "container = 3.5, not pinned", "within no quota and 4 CPUs"]),
-    (replace(HOST, quota_cores=2.5), {}, ["within quota 2.5"]),
+    (replace(HOST, quota_cores=2.5), {}, ["4 performance cores within a quota of 2.5"]),
     (replace(HOST, memory_channels=1), {"budget_cores": 4}, ["below the budget of 4: tokens are bound by 1 memory channel"]),
     (HOST, {"budget_cores": 4}, ["below the budget of 4: tokens are bound by memory, as it was measured"])])
 def test_threads_are_followed_from_capacity_to_split(capacity: Capacity, entry: Any, lines: list[str]) -> None:
