@@ -49,7 +49,7 @@ td .bar i{line-height:1rem}
 .bar .t-reserved,.key.t-reserved{background:repeating-linear-gradient(45deg,var(--line) 0 3px,transparent 3px 8px);color:var(--ink)}
 """ + "".join(f".t-{name}{{background:{colour}}}" for name, colour in COLOURS.items()) + """
 @media print{body{max-width:none;padding:0;font-size:11px}*{print-color-adjust:exact;-webkit-print-color-adjust:exact}
-details::details-content{content-visibility:visible;block-size:auto}details,tr{break-inside:avoid}}
+details,tr{break-inside:avoid}}
 """
 
 
@@ -103,7 +103,7 @@ def _refused(plan: Mapping[str, Any]) -> Optional[Markup]:
     rows = [(item["model"], item["host"], gib(item["short_by"]) if item["short_by"] else "", view.fits_with(item["fits_with"]) or "no smaller setting",
              some(item.get("fits_on") or []) or "no other host", item["reason"]) for item in plan["refused"]]
     names = ("model", "server", "short by", "would fit with", "would fit on", "reason")
-    return _section("Refused", _folding(_table(names, rows, numbers={2}), len(rows), "refusals"))
+    return _section("Refused", _folding(_table(names, rows, numbers={2}, bars={5}), len(rows), "refusals"))
 
 
 def _changes(changes: Optional[Sequence[Change]]) -> Markup:
@@ -157,10 +157,10 @@ def _shards(plan: Mapping[str, Any]) -> Optional[Markup]:
 
 def _said(plan: Mapping[str, Any]) -> Optional[Markup]:
     """Warnings that say the same of several servers as one, then advice."""
-    alike: dict[str, list[str]] = {}
+    alike: dict[str, dict[str, None]] = {}
     for item in plan["warnings"]:
-        alike.setdefault(item["message"], []).append(item["host"])
-    told = [tag("li", tag("strong", some(hosts)), f": {message}") for message, hosts in alike.items()]
+        alike.setdefault(item["message"], {})[item["host"]] = None
+    told = [tag("li", tag("strong", some(list(hosts))), f": {message}") for message, hosts in alike.items()]
     told += [tag("li", text) for text in plan["advice"]]
     return _section("To know", _folding(tag("ul", *told), len(told), "warnings and hints")) if told else None
 
@@ -238,7 +238,7 @@ def _list(texts: Iterable[str]) -> Markup:
 
 def _table(names: Sequence[str], rows: Iterable[Sequence[Any]], numbers: frozenset[int] | set[int] = frozenset(), bars: Iterable[int] = (),
            caption: Optional[str] = None) -> Markup:
-    """A table whose first column with text heads its rows. `numbers` are columns to align right, `bars` those with a bar."""
+    """A table whose first column with text heads its rows. `numbers` are columns to align right, `bars` those that need room."""
     classes = ["n" if column in numbers else "b" if column in bars else None for column in range(len(names))]
     heading = 0 if names[0] else 1
     head = tag("tr", *(tag("th", name, scope="col", class_=kind) if name else tag("td", "") for name, kind in zip(names, classes)))

@@ -76,8 +76,9 @@ def used_bytes(host: Mapping[str, Any]) -> int:
 
 
 def served(host: Mapping[str, Any]) -> list[str]:
-    """Names of the models on a host, each once."""
-    return list({model["name"]: None for instance in host["instances"] for model in instance["models"]})
+    """Names of the models on a host, each once, then those that it has a part of."""
+    whole = [model["name"] for instance in host["instances"] for model in instance["models"]]
+    return list(dict.fromkeys(whole + [f"a part of {worker['model']}" for worker in host.get("workers") or []]))
 
 
 def fits_with(change: Mapping[str, Any]) -> str:

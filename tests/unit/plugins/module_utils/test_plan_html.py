@@ -30,7 +30,7 @@ def everything() -> dict[str, Any]:
     both = instance(model(expected_tokens_per_second=12.5), model("n", context=32768), name="localai-node1", node=1, cpuset="4-7", max_active=2)
     hosts = {"ai1": host(instance(model("on-demand"), name="localai-ondemand", residency="on_demand", max_active=1), both), "ai2": host(workers=[WORKER])}
     return plan(hosts, refused=[REFUSAL], unmet=["too-big"], shards={"big": SHARD}, advice=["m: a hint"],
-                warnings=[{"host": name, "message": "has swap"} for name in ("ai1", "ai2")])
+                warnings=[{"host": name, "message": "has swap"} for name in ("ai1", "ai2", "ai1")])
 
 
 def test_the_page_says_everything_the_plan_says() -> None:

@@ -29,6 +29,11 @@ def test_limits_that_take_all_leave_nothing_free() -> None:
     assert "free" not in {part.term.key for part in _plan_view.host_parts(host(instance(), memory_usable_bytes=1000 * MIB))}
 
 
+def test_what_a_host_serves_is_named_once() -> None:
+    worker = {"model": "big", "layers": 1, "memory_limit": MIB, "memory_planned": MIB}
+    assert _plan_view.served(host(instance(), instance(model("n"), model()), workers=[worker])) == ["m", "n", "a part of big"]
+
+
 @pytest.mark.parametrize("given, text", [
     (_plan_view.exact(1234567), "1,234,567"), (_plan_view.percent(1, 3), "33.33%"), (_plan_view.percent(1, 0), "0%"),
     (_plan_view.plural(1, "model"), "1 model"), (_plan_view.plural(0, "model"), "0 models"), (_plan_view.span([None]), "unknown"),
