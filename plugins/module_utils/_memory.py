@@ -156,4 +156,5 @@ def _base(shape: Header, settings: Settings) -> Formula:
     kept = TENSOR_BYTES * named("tensors", shape.tensor_count) + 320 * named("context", settings.context)
     nodes = 40 * NODE_BYTES * smallest_of((named("ubatch", settings.ubatch), named("batch", settings.batch))) if shape.architecture in NODES else 0
     start = 11 * MIB // 2 + (0 if shape.tokenizer_model in ("llama", "bert") else 2 * MIB)  # 5.3 measured, and 7.4 with byte-pair encoding
-    return (tables.called("tokenizer") + kept + nodes + start).called("engine") + (0 if settings.mmap else 16 * MIB)
+    process = tables.called("tokenizer") + kept + nodes + start
+    return process if settings.mmap else process.called("engine") + 16 * MIB
