@@ -131,7 +131,8 @@ def _threads(entry: Mapping[str, Any], instance: Mapping[str, Any], part: Capaci
     together = f"{plural(instance['max_active'], 'model')} at once" if instance["max_active"] else "all may run at once"
     split = ", ".join(f"{model['name']} {model['threads']} ({model['threads_batch']} for prompts)" for model in instance["models"])
     yield f"    threads of each model: {split}; {together}"
-    yield f"    CPU limit of the container = {instance['cpus']:g}, {f'pinned to CPUs ' + instance['cpuset'] if instance['cpuset'] else 'not pinned'}"
+    pinned = f"pinned to CPUs {instance['cpuset']}" if instance["cpuset"] else "not pinned"
+    yield f"    CPU limit of the container = {instance['cpus']:g}, {pinned}"
     yield f"        = threads and half a core for the server, within {quota} and {plural(len(part.allowed_cpus), 'CPU')}"
 
 

@@ -39,7 +39,8 @@ caption{text-align:left;color:var(--soft);padding:.2rem 0}
 th,td{text-align:left;vertical-align:top;padding:.25rem .6rem .25rem 0;border-bottom:1px solid var(--line)}
 thead th{color:var(--soft);font-weight:600;white-space:nowrap}tbody th{font-weight:600;overflow-wrap:break-word}
 .n{text-align:right;white-space:nowrap}td.b{min-width:12rem;width:30%}
-details{border:1px solid var(--line);border-radius:4px;margin:.4rem 0;padding:.3rem .8rem}details:target{border-color:var(--mark)}summary{cursor:pointer;overflow-wrap:anywhere}
+details{border:1px solid var(--line);border-radius:4px;margin:.4rem 0;padding:.3rem .8rem}details:target{border-color:var(--mark)}
+summary{cursor:pointer;overflow-wrap:anywhere}
 .bar{display:flex;gap:1px;height:1.5rem;margin:.5rem 0;border:1px solid var(--line);border-radius:3px;overflow:hidden}
 td .bar{height:1.1rem;margin:.15rem 0}
 .bar i{display:block;font:600 11px/1.4rem system-ui,sans-serif;color:#fff;text-align:center;overflow:hidden;min-width:2px}
@@ -88,8 +89,8 @@ def _headline(plan: Mapping[str, Any], title: str) -> Markup:
     usable = sum(host["memory_usable_bytes"] for host in hosts.values())
     told = (f"{view.plural(len(hosts), 'server')}, {view.plural(len(plan['placement']), 'model')}, {plan['topology']}: "
             f"{gib(planned)} of {gib(usable)} of memory given out. ")
-    verdict = (tag("span", f"{view.plural(refused, 'placement')} refused, {view.plural(len(plan['unmet']), 'model')} on fewer servers than wanted.", class_="mark")
-               if refused or plan["unmet"] else tag("span", "Everything wanted fits.", class_="good"))
+    short = f"{view.plural(refused, 'placement')} refused, {view.plural(len(plan['unmet']), 'model')} on fewer servers than wanted."
+    verdict = tag("span", short, class_="mark") if refused or plan["unmet"] else tag("span", "Everything wanted fits.", class_="good")
     return tag("header", tag("h1", title), tag("p", told, verdict, class_="lead"))
 
 
@@ -177,7 +178,8 @@ def _host(anchor: str, name: str, host: Mapping[str, Any], unfolded: bool) -> Ma
     summary = tag("summary", tag("strong", name), f": {some(view.served(host)) or 'nothing'}; {gib(view.used_bytes(host))} of "
                   f"{gib(host['memory_usable_bytes'])}; {host['budget_cores']} of {host['usable_cores']} cores")
     memory = _table(("", "memory", "size", "bytes", "share"), rows, numbers={2, 3, 4}, caption=f"All memory of {name}: {gib(total)}")
-    return tag("details", summary, _bar(host), tag("div", memory, class_="small"), *map(_instance, host["instances"]), _workers(host), id=anchor, open="open" if unfolded else None)
+    return tag("details", summary, _bar(host), tag("div", memory, class_="small"), *map(_instance, host["instances"]), _workers(host),
+               id=anchor, open="open" if unfolded else None)
 
 
 def _instance(instance: Mapping[str, Any]) -> Markup:
@@ -185,14 +187,15 @@ def _instance(instance: Mapping[str, Any]) -> Markup:
     node = "" if instance.get("node") is None else f", NUMA node {instance['node']}"
     facts = [f"CPU limit {instance['cpus']} cores", f"pinned to CPUs {instance['cpuset']}" if instance["cpuset"] else "not pinned",
              f"LOCALAI_THREADS {instance['threads']}",
-             f"memory limit {gib(instance['memory_limit'])} ({view.exact(instance['memory_limit'])} bytes), of it {gib(instance['memory_planned'])} that cannot "
-             f"be dropped and {round(100 * instance['file_share'])} % of the files", f"/tmp {gib(instance['tmp_size'])}"]
+             f"memory limit {gib(instance['memory_limit'])} ({view.exact(instance['memory_limit'])} bytes), of it {gib(instance['memory_planned'])} "
+             f"that cannot be dropped and {round(100 * instance['file_share'])} % of the files", f"/tmp {gib(instance['tmp_size'])}"]
     facts += [] if instance["max_active"] is None else [f"at most {view.plural(instance['max_active'], 'model')} loaded at once"]
     rows = [(model["name"], model["threads"], model["threads_batch"], model["context"], model["slots"], model["kv_type"], gib(model["memory"]["anonymous"]),
              gib(model["memory"]["file"]), model.get("expected_tokens_per_second") or "unknown", ", ".join(model["aliases"])) for model in instance["models"]]
     names = ("model", "threads", "for prompts", "context", "slots", "cache type", "memory", "file", "tokens/s expected", "aliases")
     title = "Instance" if instance["name"] == INSTANCE else f"Instance {instance['name']}"
-    return tag("div", tag("h3", f"{title}{node}{residency}"), tag("p", "; ".join(facts) + ".", class_="soft"), _table(names, rows, numbers=set(range(1, 9)) - {5}))
+    models = _table(names, rows, numbers=set(range(1, 9)) - {5})
+    return tag("div", tag("h3", f"{title}{node}{residency}"), tag("p", "; ".join(facts) + ".", class_="soft"), models)
 
 
 def _workers(host: Mapping[str, Any]) -> Optional[Markup]:

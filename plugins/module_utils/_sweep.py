@@ -199,7 +199,8 @@ def table(measured: Sequence[Measured], chosen: int) -> list[str]:
     lines = ["threads  tokens/s  lowest  highest  turns  throttled"]
     for one in measured:
         mark = "  <- best" if one.threads == chosen else ""
-        lines.append(f"{one.threads:>7}  {one.tokens_per_second:>8.1f}  {one.lowest:>6.1f}  {one.highest:>7.1f}  {one.turns:>5}  {100 * one.throttled:>7.0f} %{mark}")
+        speeds = f"{one.tokens_per_second:>8.1f}  {one.lowest:>6.1f}  {one.highest:>7.1f}"
+        lines.append(f"{one.threads:>7}  {speeds}  {one.turns:>5}  {100 * one.throttled:>7.0f} %{mark}")
     return lines
 
 

@@ -36,7 +36,8 @@ def fingerprint(capacity: Capacity, engine: str) -> dict[str, Any]:
             "smt": capacity.smt, "engine": engine}
 
 
-def fact(threads: Optional[int], speeds: Mapping[int, float], model: Mapping[str, Any], capacity: Capacity, engine: str, host: str, now: float) -> dict[str, Any]:
+def fact(threads: Optional[int], speeds: Mapping[int, float], model: Mapping[str, Any], capacity: Capacity, engine: str, host: str,
+         now: float) -> dict[str, Any]:
     """The content of a host's `state/tuning.json`.
 
     `threads`: the best number, None when it is yet to be measured; `speeds`: tokens per second by number of threads; `model`: name and sha256 of what was

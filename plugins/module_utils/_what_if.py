@@ -27,7 +27,7 @@ CLOSE = 0.85
 """From this likeness on, a name is taken for a question with a slip of the pen."""
 GIB = 1 << 30
 UNCHANGED = "This is a what-if: no host and no lock was changed."
-_ITEM = re.compile(r"(?:(?P<count>[1-9]\d{0,3})x)?(?P<kind>.+)")
+_COUNT = re.compile(r"([1-9]\d{0,3})x(?=.)")
 _SIZE = re.compile(r"(?P<cores>[1-9]\d{0,3})c(?P<memory>[1-9]\d{0,4})g")
 
 
@@ -135,9 +135,8 @@ def _items(value: Any) -> list[str]:
 
 
 def _addition(item: str) -> tuple[int, str]:
-    found = _ITEM.fullmatch(item)
-    assert found
-    return int(found["count"] or 1), found["kind"]
+    count = _COUNT.match(item)
+    return (int(count[1]), item[count.end():]) if count else (1, item)
 
 
 # --- servers

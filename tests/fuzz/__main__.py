@@ -56,7 +56,10 @@ def run(runs: int, seed: int) -> tuple[int, str]:
         lines = [*lines[-400:], line]
         if re.match(r"#\d+\s+(pulse|INITED)", line):
             print(line, end="", flush=True)
-    return process.wait(), "".join(lines)
+    code = process.wait()
+    for found in FOUND.iterdir():
+        found.rename(found.with_suffix(".bin"))
+    return code, "".join(lines)
 
 
 def keep() -> None:
@@ -72,7 +75,7 @@ def keep() -> None:
     for old in CORPUS.iterdir():
         old.unlink()
     for new in fresh.iterdir():
-        new.rename(CORPUS / new.name[:16])
+        new.rename(CORPUS / f"{new.name[:16]}.bin")
 
 
 def main() -> int:

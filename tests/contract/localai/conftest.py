@@ -4,7 +4,8 @@
     pytest tests/contract/localai [--image IMAGE --backend-image IMAGE --model-file PATH]
 
 With a URL, the plain HTTP checks run against that server. Without one they run in hardened containers of the given images, of those that
-LAB_LOCALAI_IMAGE and LAB_LOCALAI_BACKEND_IMAGE name, of the real LocalAI where the engine has it, or of the lab's stand-in; then the checks of the container itself run too.
+LAB_LOCALAI_IMAGE and LAB_LOCALAI_BACKEND_IMAGE name, of the real LocalAI where the engine has it, or of the lab's stand-in; then the checks of
+the container itself run too.
 """
 from __future__ import annotations
 

@@ -32,8 +32,8 @@ def value_of(expression: str) -> Any:
 def test_each_number_follows_from_its_arithmetic(header: Header, change: dict[str, Any]) -> None:
     terms = explain(header, Settings(**change))
     memory = asdict(estimate(header, Settings(**change)))
-    assert {term.name: term.bytes for term in terms if "." not in term.name} == {name: memory[name] for name in memory if isinstance(memory[name], int)
-                                                                                and not isinstance(memory[name], bool)}
+    sizes = {name: value for name, value in memory.items() if isinstance(value, int) and not isinstance(value, bool)}
+    assert {term.name: term.bytes for term in terms if "." not in term.name} == sizes
     for term in terms:
         assert value_of(term.values) == term.bytes, term
         names = {word for word in term.formula.replace("(", " ").replace(")", " ").replace(",", " ").split() if word.isidentifier()} - {"max", "min"}

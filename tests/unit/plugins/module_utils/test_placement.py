@@ -9,7 +9,7 @@ import pytest
 from ansible_collections.localai.fleet.plugins.module_utils import _budget, _memory, _plan, _plan_text
 from ansible_collections.localai.fleet.plugins.module_utils._capacity import Capacity
 from ansible_collections.localai.fleet.plugins.module_utils._errors import FleetError
-from ansible_collections.localai.fleet.plugins.module_utils._gguf import Header, TensorGroup
+from ansible_collections.localai.fleet.plugins.module_utils._gguf import Header
 from ansible_collections.localai.fleet.plugins.module_utils._needs import kind_of, settings_of
 
 from fleets import GIB, MIB, anonymous, dual, header, host, just_fits, needed, plan, want
@@ -40,8 +40,8 @@ def test_one_resident_instance_of_the_whole_host() -> None:
 
 def test_terms_of_the_plan_are_those_of_the_estimate() -> None:
     (model,) = plan(host()).hosts["ai1"].instances[0].models
-    assert set(model.memory) == {"kv_full", "kv_window", "state", "compute", "output", "repack", "prompt_cache", "checkpoints", "projector", "draft", "base", "weights",
-                                 "file", "anonymous", "file_backed"}
+    assert set(model.memory) == {"kv_full", "kv_window", "state", "compute", "output", "repack", "prompt_cache", "checkpoints", "projector", "draft", "base",
+                                 "weights", "file", "anonymous", "file_backed"}
     assert model.memory["anonymous"] == anonymous(want())
 
 

@@ -20,7 +20,8 @@ HOST = Capacity(
     memory_limit_bytes=None, memory_available_bytes=None, memory_used_by_deployment_bytes=0, hugepages_reserved_bytes=0, swap_total_bytes=0,
     memory_channels=None, store_free_bytes=None, virtualization=None)
 TWO_NODES = replace(
-    HOST, numa_nodes=(NumaNode(0, (0, 1), 2 * GIB), NumaNode(1, (2, 3), 2 * GIB)), cores=tuple(Core((cpu,), True) for cpu in range(4)), numa_hugepages_bytes=(0, 0))
+    HOST, numa_nodes=(NumaNode(0, (0, 1), 2 * GIB), NumaNode(1, (2, 3), 2 * GIB)), cores=tuple(Core((cpu,), True) for cpu in range(4)),
+    numa_hugepages_bytes=(0, 0))
 TERMS = (Term("kv_full", 66 * MIB, "cells * row", "33 * 2097152"), Term("kv_full.cells", 33, "cells", "33"), Term("state", 0, "0", "0"),
          Term("state.copies", 1, "slots", "1"), Term("prompt_cache", 8, "prompt_cache", "8"), Term("anonymous", 66 * MIB, "kv_full + state", f"{66 * MIB} + 0"))
 
@@ -69,8 +70,8 @@ def test_on_demand_counts_the_two_largest() -> None:
 
 
 @pytest.mark.parametrize("capacity, entry, lines", [
-    (HOST, {}, ["usable cores = 4", "4 performance cores within no quota", "budget = 3", "usable cores 4 - 1 left", "LOCALAI_THREADS = 3, for a model that runs alone\n",
-                "m 3 (4 for prompts)", "container = 3.5, not pinned", "within no quota and 4 CPUs"]),
+    (HOST, {}, ["usable cores = 4", "4 performance cores within no quota", "budget = 3", "usable cores 4 - 1 left",
+                "LOCALAI_THREADS = 3, for a model that runs alone\n", "m 3 (4 for prompts)", "container = 3.5, not pinned", "within no quota and 4 CPUs"]),
     (replace(HOST, quota_cores=2.5), {}, ["4 performance cores within a quota of 2.5"]),
     (replace(HOST, memory_channels=1), {"budget_cores": 4}, ["below the budget of 4: tokens are bound by 1 memory channel"]),
     (HOST, {"budget_cores": 4}, ["below the budget of 4: tokens are bound by memory, as it was measured"])])

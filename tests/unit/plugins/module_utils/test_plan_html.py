@@ -92,9 +92,9 @@ def test_tables_have_heads_and_links_have_ends() -> None:
 def test_bars_say_in_words_what_they_show_and_fill_their_width() -> None:
     bars = [element for element in parsed(_plan_html.page(everything())).iter("div") if element.get("role") == "img"]
     assert len(bars) == 4
-    for bar in bars:
-        assert "KV cache" in bar.get("aria-label", "") or "Workers" in bar.get("aria-label", "")
-        assert sum(float(part.get("style", "").split(":")[1].rstrip("%")) for part in bar) == pytest.approx(100, abs=0.1)
+    for drawn in bars:
+        assert "KV cache" in drawn.get("aria-label", "") or "Workers" in drawn.get("aria-label", "")
+        assert sum(float(part.get("style", "").split(":")[1].rstrip("%")) for part in drawn) == pytest.approx(100, abs=0.1)
 
 
 def luminance(colour: str) -> float:

@@ -15,7 +15,8 @@ ON_DEMAND = wants({"name": "m"}, *({"name": f"d{index}", "residency": "on_demand
 FLEETS: dict[str, tuple[Any, Any, dict[str, Any]]] = {
     "one": ({"ai1": host()}, wants({"name": "m"}), {}),
     "nothing": ({"ai1": host()}, [], {}),
-    "gateway": ({"ai1": host(hugepages_reserved_bytes=GIB), "ai2": host(8 * GIB, 2)}, wants({"name": "m"}, {"name": "n", "replicas": 1}), {"gateways": ["ai1"]}),
+    "gateway": ({"ai1": host(hugepages_reserved_bytes=GIB), "ai2": host(8 * GIB, 2)}, wants({"name": "m"}, {"name": "n", "replicas": 1}),
+                {"gateways": ["ai1"]}),
     "little": ({"ai1": host(3 * GIB, 1)}, wants({"name": "m"}, {"name": "n"}), {"headers": {"n": header(2 * GIB)}}),
     "on demand": ({"ai1": host()}, ON_DEMAND, {}),
     "memory nodes": ({"ai1": dual(), "ai2": dual(nodes=4)}, ON_DEMAND, {}),

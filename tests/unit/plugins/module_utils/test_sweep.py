@@ -48,7 +48,8 @@ def test_what_is_tried(budget, counts) -> None:
 def planned(cpus: float = 2.5, anonymous: int = 100 * MIB, **more: Any) -> dict[str, Any]:
     one = {**model("small", 200), "sha256": "c" * 64, "threads": 9, "threads_batch": 2, "context": 512, "slots": 1, "unified": True, "batch": 512,
            "prompt_cache": 0, "checkpoints": 0, "aliases": ["gpt-4"], "memory": {"file": 200, "anonymous": anonymous}}
-    return {"instances": [{"cpus": cpus, "cpuset": None, "memory_planned": 300 * MIB, "memory_limit": 600 * MIB, "tmp_size": 128 * MIB, "models": [one], **more}]}
+    return {"instances": [{"cpus": cpus, "cpuset": None, "memory_planned": 300 * MIB, "memory_limit": 600 * MIB, "tmp_size": 128 * MIB,
+                           "models": [one], **more}]}
 
 
 def capacity(tmp_path, available: int | None, ours: int = 0) -> _capacity.Capacity:
@@ -171,7 +172,8 @@ def test_the_median_of_the_turns_counts() -> None:
 
 
 @pytest.mark.parametrize("speeds, threads", [
-    ({1: 50}, 1), ({1: 50, 2: 90, 3: 91}, 2), ({1: 50, 2: 88, 3: 91}, 3), ({1: 97, 2: 100, 3: 60}, 1), ({1: 96.9, 2: 100, 3: 100}, 2), ({2: 10, 4: 9, 1: 9.6}, 2),
+    ({1: 50}, 1), ({1: 50, 2: 90, 3: 91}, 2), ({1: 50, 2: 88, 3: 91}, 3), ({1: 97, 2: 100, 3: 60}, 1), ({1: 96.9, 2: 100, 3: 100}, 2),
+    ({2: 10, 4: 9, 1: 9.6}, 2),
 ])
 def test_the_fewest_threads_near_the_fastest_are_best(speeds, threads) -> None:
     assert _sweep.best(_sweep.summary([_sweep.Turn(count, speed, 0) for count, speed in speeds.items()])) == threads

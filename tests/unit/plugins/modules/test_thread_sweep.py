@@ -18,7 +18,8 @@ IMAGE = "quay.io/a/local-ai@sha256:" + "1" * 64
 SPEEDS = {"threads-1": 50.0, "threads-2": 90.0, "threads-3": 91.0}
 LIKE = {
     "State": {"Running": True, "Pid": 7}, "Config": {
-        "User": "", "Image": IMAGE, "Env": ["PATH=/usr/bin", "LOCALAI_API_KEY=deployed-key", "LOCALAI_THREADS=4", "LOCALAI_MAX_ACTIVE_BACKENDS=1", "LOCALAI_CORS=true"]},
+        "User": "", "Image": IMAGE, "Env": [
+            "PATH=/usr/bin", "LOCALAI_API_KEY=deployed-key", "LOCALAI_THREADS=4", "LOCALAI_MAX_ACTIVE_BACKENDS=1", "LOCALAI_CORS=true"]},
     "HostConfig": {"PidsLimit": 1024}, "NetworkSettings": {"Networks": {"localai": {"IPAddress": "127.0.0.1"}}},
     "Mounts": [{"Type": "bind", "Source": "/srv/settings", "Destination": "/models"}, {"Type": "bind", "Source": "/srv/old", "Destination": "/data"},
                {"Type": "bind", "Source": "/srv/models/gguf", "Destination": "/models/gguf"},
@@ -92,7 +93,8 @@ def test_quartet(run_module, sweep, localai, tmp_path) -> None:
         localai.asked.clear()
         result = run_module("thread_sweep", args, check=check)
         assert result["changed"] is False
-        assert (result["threads"], bool(result["measured"]), bool(result["text"]), bool(localai.asked)) == ((None, False, False, False) if check else (2, True, True, True))
+        done = (result["threads"], bool(result["measured"]), bool(result["text"]), bool(localai.asked))
+        assert done == ((None, False, False, False) if check else (2, True, True, True))
         assert not (tmp_path / "tuning").exists()
     assert log.read_text().count("run --detach") == 2
 
