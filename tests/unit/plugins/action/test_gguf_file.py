@@ -175,14 +175,16 @@ def test_predicts_fetches_and_rests(server: hub.HubServer, controller: Controlle
 
 
 def test_the_controller_dies_and_the_next_one_watches_on(server: hub.HubServer, controller: Controller) -> None:
-    server.switches.set({"drip": {"bytes_per_second": 300_000}})
+    server.switches.set({"drip": {"bytes_per_second": 50_000}})
     first = controller.start()
     wait_for(lambda: under_way(server))
     os.killpg(first.pid, signal.SIGKILL)
     first.communicate(timeout=10)
-    assert not controller.target.exists()
-    output = controller.run()
-    assert "changed=1" in output and "localhost: tiny " in output
+    second = controller.start()
+    watched = any(line.startswith("localhost: tiny ") for line in second.stdout)
+    server.switches.clear()
+    assert watched and not controller.target.exists()
+    assert "changed=1" in second.communicate(timeout=60)[0]
     assert controller.target.read_bytes() == BODY
     assert sent(server) == [SIZE]
 
