@@ -27,9 +27,10 @@ class _Limit:
 def arrange(room: Room, nodes: Sequence[Room], once: Collection[str], before: Mapping[str, int]) -> tuple[Room, ...]:
     """The host's models on its memory nodes, or the host's room as it is where they do not fit its nodes.
 
-    Every model gets an instance on each node, so that all cores and channels work for whatever is asked for and no thread
-    reads another node's memory. Where memory does not hold that, each model gets one node. `once` names models that run once whatever
-    there is room for; what is loaded on demand runs once too. `before`: the node that a model is on.
+    Every model gets an instance on each node, so that all cores and channels work for whatever is asked for, with caches and rewritten
+    weights on the node of the threads that read them (pages of a mapped file lie where they were read first). Where memory does not hold
+    that, each model gets one node. `once` names models that run once whatever there is room for; what is loaded on demand runs once too.
+    `before`: the node that a model is on.
     """
     if not nodes or not room.weights:
         return (room,)
