@@ -209,15 +209,14 @@ def _mixtures() -> dict[str, ShapeFile]:
     return {
         "mixtral": ShapeFile("llama", ATTENTION + EXPERTS, llama(2, 4096, 14_336, 32, 8, expert_count=4, expert_used_count=2), tokenizer="llama"),
         "qwen3-30b-a3b": ShapeFile("qwen3moe", ATTENTION + NORMS + EXPERTS, llama(4, 2048, 6144, 32, 4, 128, expert_count=32, expert_used_count=8,
-                                                                                expert_feed_forward_length=768), vocabulary=151_936),
+                                                                                 expert_feed_forward_length=768), vocabulary=151_936),
         "olmoe": ShapeFile("olmoe", ATTENTION + "attn_q_norm Q; attn_k_norm K; " + EXPERTS,
                            llama(4, 2048, 1024, 16, 16, expert_count=16, expert_used_count=8), vocabulary=50_304),
         "deepseek-v2": ShapeFile("deepseek2", {"d": LATENT + GATED, "m": LATENT + EXPERTS + SHARED},
-                                      llama(4, 2048, 10_944, 16, 1, attention__key_length=576, attention__value_length=512, attention__kv_lora_rank=512,
-                                            attention__q_lora_rank=768,
-                                            attention__key_length_mla=192, attention__value_length_mla=128, rope__dimension_count=64, expert_count=16,
-                                            expert_used_count=6, expert_feed_forward_length=1408, expert_shared_count=2, leading_dense_block_count=1,
-                                            expert_weights_scale=1.0), pattern="dmmm", vocabulary=102_400)}
+                                 llama(4, 2048, 10_944, 16, 1, attention__key_length=576, attention__value_length=512, attention__kv_lora_rank=512,
+                                       attention__q_lora_rank=768, attention__key_length_mla=192, attention__value_length_mla=128,
+                                       rope__dimension_count=64, expert_count=16, expert_used_count=6, expert_feed_forward_length=1408,
+                                       expert_shared_count=2, leading_dense_block_count=1, expert_weights_scale=1.0), pattern="dmmm", vocabulary=102_400)}
 
 
 def _recurrent() -> dict[str, ShapeFile]:
@@ -229,8 +228,8 @@ def _recurrent() -> dict[str, ShapeFile]:
                                                        ssm__time_step_rank=64), TIED, vocabulary=50_280, settings={"slots": 2}),
         "mamba2-780m": ShapeFile("mamba2", MAMBA2, llama(8, 1536, 0, 0, 0, **mamba2), TIED, vocabulary=50_288),
         "rwkv7-400m": ShapeFile("rwkv7", RWKV7, {**llama(6, 1024, 4096, 0, 0), "wkv.head_size": 64, "token_shift_count": 2, "attention.decay_lora_rank": 64,
-                                                "attention.iclr_lora_rank": 64, "attention.value_residual_mix_lora_rank": 64,
-                                                "attention.gate_lora_rank": 128},
+                                                 "attention.iclr_lora_rank": 64, "attention.value_residual_mix_lora_rank": 64,
+                                                 "attention.gate_lora_rank": 128},
                                 HEAD + "; output_norm.bias E; token_embd_norm E; token_embd_norm.bias E", vocabulary=65_536),
         "qwen3.5-0.8b": ShapeFile("qwen35", {"r": DELTA + GATED.replace("ffn_norm E; ", ""),
                                              "a": ATTENTION.replace("attn_q E Q", "attn_q E 2Q") + NORMS + "post_attention_norm E; "
