@@ -81,10 +81,12 @@ def cells_of(model: Shape, settings: Settings) -> Cells:
     """llama_context and llama_kv_cache_iswa: what a stream holds."""
     slots, total = named("slots", settings.slots), rounded_up(named("context", settings.context), CELL_PADDING)
     full = (total if settings.unified else rounded_up(total // slots, CELL_PADDING)).called("cells")
-    ubatch = smallest_of((named("ubatch", settings.ubatch), named("batch", settings.batch), named("context", settings.context))).called("micro_batch")
+    streams = 1 if settings.unified else settings.slots
+    most = named("context", settings.context) if model.causal else full * named("streams", streams)
+    ubatch = smallest_of((named("ubatch", settings.ubatch), named("batch", settings.batch), most)).called("micro_batch")
     wanted = named("window", model.window) * slots if settings.unified else named("window", model.window)
     window = full if settings.swa_full else smallest_of((full, rounded_up(wanted + ubatch, CELL_PADDING)))
-    return Cells(full, window.called("window_cells"), 1 if settings.unified else settings.slots, ubatch)
+    return Cells(full, window.called("window_cells"), streams, ubatch)
 
 
 def cache_bytes(model: Shape, settings: Settings, cells: Cells, window: bool) -> Formula:

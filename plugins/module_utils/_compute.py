@@ -10,9 +10,9 @@ measured, not derived; none is below what the engine was seen to allocate.
 from __future__ import annotations
 
 from ._cache import KV_TYPES, Cells, Settings, rotation
-from ._formula import Formula, Number, formula, largest_of, named, rounded_up
+from ._formula import Formula, Number, formula, largest_of, named, rounded_up, smallest_of
 from ._gguf import Header
-from ._shape import ENCODERS, HYBRID, INDEXED, Shape, at_layer, largest
+from ._shape import ENCODERS, HYBRID, INDEXED, Shape, all_logits, at_layer, largest
 
 MIB = 1 << 20
 UNGATED = frozenset("""phi2 falcon gptneox gpt2 starcoder starcoder2 mpt bloom codeshell bert nomic-bert-moe jina-bert-v3 nemotron nemotron_h
@@ -22,12 +22,12 @@ PARALLEL = frozenset("cohere2 cohere2moe falcon bert smallthinker qwen".split())
 """Blocks that hold one more row of the embedding's width."""
 PARALLEL_MIXTURES = frozenset("gemma4 qwen3next qwen35moe".split())
 """The same where there are experts."""
-WIDEST = {"plamo2": 7, "lfm2moe": 7, "granitehybrid": 8, "falcon-h1": 7, "gemma3n": 14}
+WIDEST = {"plamo2": 8, "lfm2moe": 7, "granitehybrid": 9, "falcon-h1": 7, "gemma3n": 14, "smallthinker": 7}
 """Blocks that hold still more rows of the embedding's width."""
 WIDE_HYBRID = frozenset("granitehybrid falcon-h1 nemotron_h nemotron_h_moe".split())
 """The same in the recurrent blocks of these."""
-FUSED = frozenset("falcon gpt2 gptneox bloom mpt jais openelm plamo3 codeshell starcoder qwen".split())
-"""Query, keys and values come from one product, and stay in its result."""
+FUSED = frozenset("falcon gpt2 gptneox bloom mpt jais openelm plamo3 codeshell starcoder qwen minicpm3".split())
+"""Query, keys and values come from one product (minicpm3: of two), and stay in its result."""
 ONLY_EXPERTS = frozenset("""qwen2moe qwen3moe qwen35moe qwen3next qwen3vlmoe olmoe gpt-oss llama granitemoe phimoe dbrx grok minimax-m2 mellum granite
     mistral3""".split())
 """Every layer is a mixture when there are experts: `feed_forward_length` is another thing there."""
@@ -38,16 +38,20 @@ WIDE_EXPERTS = frozenset(("llama4", "grok", "grovemoe", "arctic", "cohere2moe", 
 EXPERTS_AS_WIDE_AS_DENSE = frozenset("""llama llama-embed granite granitemoe granite_swa granitehybrid dbrx phimoe grok minimax-m2 minimax-01 olmoe
     hunyuan-moe mistral3 minicpm jamba arctic""".split())
 """`feed_forward_length` is the width of an expert, whatever another key says."""
+LATE = frozenset("command-r falcon phi2 plamo talkie".split())
+"""Blocks that hold one more row of the width where keys or values are quantized or scores are held."""
+MIXTURE_ROWS = {"hy_v3": 2, "bailingmoe2": 1, "cohere2moe": 2, "gemma4": 1, "deepseek2": 1, "mistral4": 1, "laguna": 1, "exaone-moe": 1}
+"""Rows more that the mixtures of these hold."""
 GATED_QUERY = frozenset(("qwen3next", "qwen35", "qwen35moe"))
 
 
 def compute_bytes(shape: Header, model: Shape, settings: Settings, cells: Cells) -> Formula:
     """The compute buffer of one context."""
     rows = rounded_up(cells.ubatch, named("slots", settings.slots)).called("rows")
-    kept = (settings.slots + 1) * named("state_bytes", model.state_bytes) if model.block in ("delta", "kda") else 0
+    kept = (settings.slots + 1) * named("state_bytes", model.state_bytes) if model.block in ("delta", "kda", "lightning") else 0
     phases = [(kept + 4 * rows * (_feed_forward(shape, model, settings) + _left_by_scores(shape, model, settings, cells))).called("feed_forward")]
     attention, recurrent = _attention(shape, model, settings, cells, rows), _recurrent(shape, model, settings, rows)
-    phases += [phase.called(name) for name, phase in (("attention", attention), ("recurrent", recurrent)) if phase.value]
+    phases += [phase.called(name) for name, phase in (("attention", attention), ("recurrent", recurrent), ("logits", _logits(shape, model, settings, rows))) if phase.value]
     phase = largest_of(phases)
     if model.rough:
         phase = phase * 3 // 2
@@ -58,19 +62,67 @@ def compute_bytes(shape: Header, model: Shape, settings: Settings, cells: Cells)
     return phase + _masks(model, settings, cells, rows).called("masks") + rotation(model, settings) + small_inputs
 
 
+def _logits(shape: Header, model: Shape, settings: Settings, rows: Formula) -> Formula:
+    """Logits of the last token of each slot; of every token, where embeddings are asked for."""
+    asked, width = all_logits(shape, settings.embeddings), named("embedding", model.embedding)
+    if not asked and (settings.embeddings or not model.cached):
+        return formula(0)
+    plain = settings.flash_attention and settings.slots == 1 and not _quantized(settings) and not model.block
+    copies = 2 if model.architecture == "chameleon" else 1
+    logits = copies * named("vocabulary", model.vocabulary) * (rows if asked else named("slots", settings.slots))
+    beside = ((6 if plain else 8) if asked else 5) * width
+    if model.architecture == "gemma4":
+        beside += 2 * _layer_inputs(shape)
+    return 4 * (logits + rows * beside)
+
+
+def work_bytes(shape: Header, model: Shape, settings: Settings, cells: Cells) -> Formula:
+    """What products need beside the compute buffer: their right side in the type of the left one (ggml_graph_plan).
+
+    Less a row of the embedding a token: the compute buffer keeps a place for embeddings as input, which prompts of tokens
+    never touch (1.2 to 2 rows measured). Without flash attention it is the scores, and grows with the prompt: what smaller sizes leave in the heap stays.
+    """
+    rows, used = rounded_up(cells.ubatch, named("slots", settings.slots)), largest(shape.get("expert_used_count"))
+    halves = any(group.type in ("F16", "BF16") and group.role in ("matrix", "experts") for group in shape.tensors or ())
+    hidden = largest_of((named("feed_forward_length", _dense_width(shape)), named("experts_used", used) * _expert_width(shape), _query(shape, model)))
+    work = rows * hidden * 2 if halves else rows * hidden * 73 // 64  # 292 bytes for 256 elements of Q8_K
+    left: Number = 0
+    if not settings.flash_attention and model.heads:
+        work = largest_of((work, 2 * rows * named("heads", model.heads) * _seen(model, cells)))
+        left = smallest_of((work, 32 * MIB)) if cells.full.value >= 2 * cells.ubatch.value else 0  # glibc maps no size up to this apart
+    return (largest_of((0, work - 5 * rows * named("embedding", model.embedding))) + left).called("work")
+
+
 def _left_by_scores(shape: Header, model: Shape, settings: Settings, cells: Cells) -> Formula:
     """Without flash attention the feed-forward cannot use all that the scores leave: with windows their whole room, else the values'."""
     if settings.flash_attention or not model.heads or model.mla:
         return formula(0)
-    scores = named("heads", model.heads) * cells.full
-    if model.window and scores.value < _feed_forward(shape, model, settings).value:
-        return scores + 2 * _values(model)
-    return 2 * _values(model)
+    scores, values, query = named("heads", model.heads) * _seen(model, cells), _values(shape, model), _query(shape, model)
+    held = 2 * values + (2 * (query - model.embedding) if query.value > model.embedding else 0)
+    return scores + held if model.window and scores.value < _feed_forward(shape, model, settings).value else held
 
 
-def _values(model: Shape) -> Formula:
+def _uncached(model: Shape) -> bool:
+    """Attention over the tokens of a micro-batch alone (llama-embed has a cache and does not read it)."""
+    return not model.cached or model.architecture == "llama-embed"
+
+
+def _seen(model: Shape, cells: Cells) -> Formula:
+    """Tokens that one token's scores are of: all cells, or without a cache the micro-batch, padded."""
+    return rounded_up(cells.ubatch, 256) if _uncached(model) else cells.full
+
+
+def _values(shape: Header, model: Shape) -> Formula:
     """Elements of one token's values in the widest layer."""
+    if _uncached(model):
+        stored = shape.get("attention.head_count_kv")
+        return named("values", (model.heads if stored is None else largest(stored)) * model.layers[0].value)
     return named("values", max((layer.kv_heads * layer.value for layer in model.layers), default=0))
+
+
+def _query(shape: Header, model: Shape) -> Formula:
+    """Elements of one token's queries in the widest layer."""
+    return named("query", max((at_layer(shape.get("attention.head_count"), index) * layer.key for index, layer in enumerate(model.layers)), default=0))
 
 
 def _feed_forward(shape: Header, model: Shape, settings: Settings) -> Formula:
@@ -78,15 +130,36 @@ def _feed_forward(shape: Header, model: Shape, settings: Settings) -> Formula:
     name, width = shape.architecture, named("embedding", model.embedding)
     mixed = bool(shape.get("expert_used_count"))
     rows = WIDEST.get(name, 6 if name in PARALLEL or (mixed and name in PARALLEL_MIXTURES) else 5)
-    rows += 1 if _quantized(settings) and (mixed or name == "command-r") else 0
+    rows += _more_rows(shape, model, settings)
     held = (1 if name in UNGATED else 3) * named("feed_forward_length", _dense_width(shape)) + rows * width
     if mixed:
         held = largest_of((held, _experts(shape, width, rows)))
-    per_layer = (shape.get("embedding_length_per_layer_input") or 0) * (shape.get("block_count") or 0)
-    if per_layer:
-        inputs = named("per_layer_inputs", per_layer)
+        if name in ("cohere2moe", "step35"):
+            held += largest_of((0, _query(shape, model) - width))
+    inputs = _layer_inputs(shape)
+    if inputs.value:
         held = largest_of((held + 2 * inputs, 4 * inputs + 5 * width))
     return held
+
+
+def _layer_inputs(shape: Header) -> Formula:
+    """Elements of one token's inputs to all layers, beside the embedding."""
+    return named("per_layer_inputs", (shape.get("embedding_length_per_layer_input") or 0) * (shape.get("block_count") or 0))
+
+
+def _more_rows(shape: Header, model: Shape, settings: Settings) -> int:
+    """Rows of the width that settings add: quantizing copies, and scores leave gaps that not every row fits."""
+    name, mixed, quantized = shape.architecture, bool(shape.get("expert_used_count")), _quantized(settings)
+    gaps = quantized or not settings.flash_attention
+    rows = (gaps or settings.embeddings) * (name in LATE or name == "plamo2") + gaps * mixed + 4 * (mixed and settings.embeddings)
+    rows += MIXTURE_ROWS.get(name, 0) * mixed + settings.embeddings * (name in HYBRID) + 2 * (name in INDEXED) + quantized * {"gemma3n": 2, "gemma4": 1, "step35": 1}.get(name, 0) + gaps * (name in ("gemma4", "llama4"))
+    rows += (1 + mixed) * (name == "llama-embed") + (name == "phi2" and not _fused(shape)) + (not model.cached and settings.ubatch % 256 != 0)
+    return rows + 2 * (name == "gemma3n" and _dense_width(shape) < 2 * model.embedding)
+
+
+def _fused(shape: Header) -> bool:
+    """Whether phi2's queries, keys and values are one tensor, as files have it: ten tensors a layer, fourteen when apart."""
+    return shape.tensor_count <= 12 * shape.get("block_count")
 
 
 def _quantized(settings: Settings) -> bool:
@@ -99,12 +172,11 @@ def _experts(shape: Header, width: Formula, rows: int) -> Formula:
     used, expert = named("experts_used", largest(shape.get("expert_used_count"))), named("expert_width", _expert_width(shape))
     hidden, out = used * expert, used * width
     shared = largest(shape.get("expert_shared_feed_forward_length")) or (shape.get("expert_shared_count") or 0) * expert.value
-    shares = bool(shared) or shape.architecture in SHARED_EXPERTS
     if shape.architecture in WIDE_EXPERTS:
         held = rows * width + 3 * hidden + out
     elif hidden.value > width.value and 2 * expert.value >= width.value:
         held = rows * width + 3 * hidden
-    elif hidden.value > width.value or shares:
+    elif hidden.value > width.value or shared or shape.architecture in SHARED_EXPERTS:
         held = rows * width + 3 * hidden + out
     elif used.value == 1:
         held = largest_of(((rows + 3) * width, rows * width + 3 * hidden))
@@ -131,15 +203,39 @@ def _attention(shape: Header, model: Shape, settings: Settings, cells: Cells, ro
     heads, width = named("heads", model.heads), named("embedding", model.embedding)
     if model.mla:
         return _latent_attention(shape, settings, cells, rows, heads, width)
-    query = named("query", max((at_layer(shape.get("attention.head_count"), index) * layer.key for index, layer in enumerate(model.layers)), default=0))
-    values = _values(model)
+    query, values = _query(shape, model), _values(shape, model)
     if not query.value:
         return formula(0)
+    if shape.architecture == "t5encoder":
+        return 4 * rows * (4 * heads * _seen(model, cells) + 11 * width)
+    if shape.architecture == "t5":  # keys, values and scores of as many encoded tokens as the model was trained for
+        encoded = named("context_length", shape.get("context_length") or settings.context)
+        return 4 * (2 * encoded * query + rows * (2 * heads * (encoded + cells.full) + named("vocabulary", model.vocabulary) + 8 * width))
+    if _uncached(model):  # keys and values are padded
+        padded, wide = rounded_up(rows, 256), query.value > width.value
+        held = (5 if padded.value == rows.value else 7) * width + (0 if settings.flash_attention else 2 * width) + (3 * query if wide else 0)
+        return 4 * (2 * padded * values + rows * (held if settings.flash_attention else held + heads * padded))
     if settings.flash_attention and not model.rough:
         return 4 * rows * _flash(shape.architecture, _quantized(settings), width, query, values)
-    queries = 4 if shape.architecture in GATED_QUERY else 3
-    beside = 3 * width + queries * query + (4 if shape.architecture in FUSED else 2) * values + (2 * width + values if model.window else 0)
-    return 4 * rows * (heads * cells.full + largest_of((beside, 6 * width + 2 * values, 5 * width + 3 * values)))
+    return 4 * rows * (heads * _seen(model, cells) + _beside_scores(shape, model, settings, width, query, values))
+
+
+def _beside_scores(shape: Header, model: Shape, settings: Settings, width: Formula, query: Formula, values: Formula) -> Formula:
+    """Elements a token that are held beside the scores of attention."""
+    name = shape.architecture
+    queries = 4 if name in GATED_QUERY else 3
+    beside = 3 * width + queries * query + (4 if name in FUSED or shape.get("expert_used_count") else 2) * values
+    beside += 2 * width + 3 * values if model.window else 0
+    if name in GATED_QUERY and _quantized(settings):
+        beside += query + values
+    held = largest_of((beside, 6 * width + 2 * values, 5 * width + 3 * values))
+    if name == "gemma3n":  # four streams, and the inputs of all layers
+        return held + 10 * width + 2 * _layer_inputs(shape) + 3 * named("feed_forward_length", _dense_width(shape))
+    if name == "minimax-01":
+        return held + named("heads", model.heads) * settings.ubatch
+    more = 8 if name == "gemma4" else 5 if name in ("step35", "cohere2moe") else 4 if name in HYBRID else 1 if name in LATE or query.value > width.value else 0
+    more += name in FUSED and query.value > width.value
+    return held + more * width + (values if name in LATE else 0)
 
 
 def _flash(name: str, quantized: bool, width: Formula, query: Formula, values: Formula) -> Formula:
@@ -150,14 +246,16 @@ def _flash(name: str, quantized: bool, width: Formula, query: Formula, values: F
         own = (6 if quantized else 5) * width + 4 * query + 2 * values
     else:
         own = 5 * width + (2 if query.value > width.value else 1) * query
+    if name in FUSED and query.value > width.value:
+        own += values
     if quantized:
-        own = largest_of((own + query if name in FUSED else own, 5 * width + 2 * query + 2 * values))
+        own = largest_of((own + query + values if name in FUSED else own, 5 * width + 2 * query + 2 * values))
     return largest_of((own, 2 * width + 2 * query + 4 * values))
 
 
 def _latent_attention(shape: Header, settings: Settings, cells: Cells, rows: Formula, heads: Formula, width: Formula) -> Formula:
     rank, rope = named("kv_rank", shape.get("attention.kv_lora_rank") or 0), named("rope", shape.get("rope.dimension_count") or 0)
-    held = heads * (named("key_length_mla", largest(shape.get("attention.key_length_mla"))) + 2 * rank + rope) + 5 * width
+    held = heads * (named("key_length_mla", largest(shape.get("attention.key_length_mla"))) + 2 * rank + rope) + (5 if settings.flash_attention else 7) * width
     if heads.value * rope.value > width.value:
         held += heads * rope
     query = named("query_rank", shape.get("attention.q_lora_rank") or 0)
@@ -166,7 +264,9 @@ def _latent_attention(shape: Header, settings: Settings, cells: Cells, rows: For
     held = largest_of((held, 6 * width))
     if shape.architecture in INDEXED:
         held += (named("index_heads", shape.get("attention.indexer.head_count") or 1) + 2) * cells.full
-    return 4 * rows * (held + (0 if settings.flash_attention else heads * cells.full))
+    if settings.flash_attention:
+        return 4 * rows * held
+    return 4 * rows * (held + heads * cells.full) + 2 * rank * cells.full * named("streams", cells.streams)
 
 
 def _recurrent(shape: Header, model: Shape, settings: Settings, rows: Formula) -> Formula:
@@ -174,13 +274,17 @@ def _recurrent(shape: Header, model: Shape, settings: Settings, rows: Formula) -
     width, state, slots = named("embedding", model.embedding), named("state_bytes", model.state_bytes), named("slots", settings.slots)
     inner = named("inner", shape.get("ssm.inner_size") or 2 * model.embedding)
     grouped = named("groups", shape.get("ssm.group_count") or 0) * named("state_size", shape.get("ssm.state_size") or 0)
-    first = (3 if shape.architecture in WIDE_HYBRID else 2 if shape.architecture in HYBRID else 1) * width
+    wide = shape.architecture in WIDE_HYBRID and (_quantized(settings) or not settings.flash_attention)
+    first = (5 if wide else 3 if shape.architecture in WIDE_HYBRID else 2 if shape.architecture in HYBRID else 1) * width
+
+    if shape.architecture == "falcon-h1" and _query(shape, model).value > width.value:
+        first += _query(shape, model)
 
     def copies(several: int) -> Number:
         return state if settings.slots == 1 else several * slots * state
 
     if model.block == "mamba1":
-        return 4 * rows * (first + 7 * inner) + slots * state
+        return 4 * rows * (first + (width if shape.architecture == "jamba" and (_quantized(settings) or not settings.flash_attention) else 0) + 7 * inner) + slots * state
     if model.block == "mamba2":
         return 4 * rows * (first + 7 * inner + 6 * grouped + named("time_steps", shape.get("ssm.time_step_rank") or 0)) + copies(2)
     if model.block in ("delta", "kda"):

@@ -14,11 +14,11 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Iterable
 
 from ._cache import Settings, cache_bytes, cells_of, check, checkpoint, state
-from ._compute import MIB, compute_bytes
+from ._compute import MIB, compute_bytes, work_bytes
 from ._formula import Formula, formula, largest_of, named, smallest_of
 from ._gguf import Header
 from ._repack import repacked
-from ._shape import Shape, shape_of
+from ._shape import UNFLASHED, Shape, all_logits, shape_of
 
 __all__ = ["CHECKPOINTS", "MIB", "SERVER_ANONYMOUS", "SERVER_TMP", "Memory", "Settings", "checkpoint_bytes", "estimate", "formulas",
            "needs_checkpoints", "repack_bytes", "with_draft"]
@@ -29,11 +29,11 @@ SERVER_TMP = 128 * MIB
 """Size of the container's /tmp (a tmpfs, so memory): the engine's output there grows about 6 KB a long prompt."""
 CHECKPOINTS = 4
 """Context checkpoints a slot (`n_ctx_checkpoints`) for models that cannot rewind their state; each request adds two."""
-TOKEN_BYTES = {"llama": 178, "bert": 178, "gpt2": 178, "none": 0, "no_vocab": 0}
+TOKEN_BYTES = {"llama": 172, "bert": 172, "gpt2": 172, "none": 0, "no_vocab": 0}
 """Bytes a token of the vocabulary takes in the engine's tables, by tokenizer; 166 to 171 measured."""
 TRIE_TOKEN_BYTES = 1000
 """The same for tokenizers that build a tree over the bytes of each token (t5, rwkv, plamo2, gemma4 and unknown ones)."""
-MERGE_BYTES = 114
+MERGE_BYTES = 113
 """Bytes of one merge rule of byte-pair encoding; 109 to 113 measured."""
 MERGES_A_TOKEN = 9, 4
 """Merge rules a token where only the start of the header was read: 2.2 in llama-3 and gpt-oss, 1 in most."""
@@ -42,14 +42,6 @@ TENSOR_BYTES = 10_850
 NODES = frozenset("qwen3next qwen35 qwen35moe kimi-linear bailingmoe3 kimi-k3 nanbeige minimax-01 minimax-m3".split())
 """Architectures whose graph the engine gives 40 nodes a token of a micro-batch."""
 NODE_BYTES = 1300
-ANONYMOUS = 96 * MIB
-"""LocalAI's own process: 51 MiB RssAnon idle, seen on v4.9.0; the rest is for requests in flight."""
-SERVER_TMP = 128 * MIB
-"""Size of the container's /tmp (a tmpfs, so memory): the engine's output there grows about 6 KB a long prompt."""
-CHECKPOINTS = 4
-"""Context checkpoints a slot (`n_ctx_checkpoints`) for models that cannot rewind their state; each request adds two."""
-SPM = frozenset(("llama", "bert", "t5"))
-"""Tokenizers whose tables need less memory than those of byte-pair encoding."""
 PROJECTOR_COMPUTE = 128 * MIB
 """Allowance for the buffers of a projector beside its file: 4096 patches of a common vision model by the rule of dense layers; not measured."""
 ANONYMOUS = ("kv_full", "kv_window", "state", "compute", "output", "repack", "prompt_cache", "checkpoints", "projector", "draft", "base", "weights")
@@ -98,16 +90,17 @@ def estimate(shape: Header, settings: Settings = Settings()) -> Memory:
 def formulas(shape: Header, settings: Settings) -> dict[str, Formula]:
     """The formula of each field of `Memory` that is a number, in its order. Raises `FleetError` as `estimate` does."""
     model = shape_of(shape)
+    settings = replace(settings, flash_attention=settings.flash_attention and shape.architecture not in UNFLASHED)
     check(model, settings)
     cells, slots = cells_of(model, settings), named("slots", settings.slots)
     file, repack = named("file", shape.file_size or 0), repacked(shape, settings.isa, model.cached)[0]
     found = {
         "kv_full": cache_bytes(model, settings, cells, window=False), "kv_window": cache_bytes(model, settings, cells, window=True),
-        "state": slots * state(model), "compute": compute_bytes(shape, model, settings, cells), "output": _output(model, settings, slots),
+        "state": slots * state(model), "compute": compute_bytes(shape, model, settings, cells), "output": _output(shape, model, settings, slots),
         "repack": repack, "prompt_cache": named("prompt_cache", settings.prompt_cache if model.cached else 0),
         "checkpoints": slots * named("checkpoints_a_slot", settings.checkpoints) * checkpoint(model, settings).called("checkpoint"),
         "projector": (named("projector", settings.projector) + PROJECTOR_COMPUTE) if settings.projector else formula(0),
-        "draft": named("draft", settings.draft), "base": _base(shape, settings),
+        "draft": named("draft", settings.draft), "base": _base(shape, settings) + work_bytes(shape, model, settings, cells),
         "weights": formula(0) if settings.mmap else largest_of((0, file - repack.called("repack"))), "file": file}
     total = formula(0)
     for name in ANONYMOUS:
@@ -140,10 +133,15 @@ def repack_bytes(shape: Header, isa: Iterable[str]) -> tuple[int, bool]:
     return found.value, exact
 
 
-def _output(model: Shape, settings: Settings, slots: Formula) -> Formula:
-    """One row of logits a slot, and of the embedding where it is asked for."""
-    row = named("vocabulary", model.vocabulary)
-    return 4 * slots * (row + named("embedding", model.embedding) if settings.embeddings else row)
+def _output(shape: Header, model: Shape, settings: Settings, slots: Formula) -> Formula:
+    """One row of logits a slot; where embeddings are asked for, rows of both that grow to the longest batch (logits that nothing computes stay untouched)."""
+    logits = named("vocabulary", model.vocabulary)
+    if not settings.embeddings:
+        return 4 * slots * logits
+    tokens, row = smallest_of((named("batch", settings.batch), named("context", settings.context))), named("embedding", model.embedding)
+    if not all_logits(shape, True):
+        return 4 * (slots * logits + largest_of((tokens, slots)) * row)
+    return 4 * largest_of((tokens, slots)) * (logits + row)
 
 
 def _base(shape: Header, settings: Settings) -> Formula:
@@ -156,5 +154,4 @@ def _base(shape: Header, settings: Settings) -> Formula:
     kept = TENSOR_BYTES * named("tensors", shape.tensor_count) + 320 * named("context", settings.context)
     nodes = 40 * NODE_BYTES * smallest_of((named("ubatch", settings.ubatch), named("batch", settings.batch))) if shape.architecture in NODES else 0
     start = 11 * MIB // 2 + (0 if shape.tokenizer_model in ("llama", "bert") else 2 * MIB)  # 5.3 measured, and 7.4 with byte-pair encoding
-    process = tables.called("tokenizer") + kept + nodes + start
-    return process if settings.mmap else process.called("engine") + 16 * MIB
+    return (tables.called("tokenizer") + kept + nodes + start).called("engine") + (0 if settings.mmap else 2 * MIB)

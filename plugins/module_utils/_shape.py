@@ -20,6 +20,14 @@ ENCODERS = frozenset("""bert nomic-bert nomic-bert-moe jina-bert-v2 jina-bert-v3
 """Models that give embeddings, or that decode by diffusion."""
 CACHELESS = ENCODERS - {"t5encoder"}
 """No cache at all (llama.cpp creates no memory for them)."""
+NONCAUSAL = frozenset("dream llada llada-moe rnd1 gemma-embedding".split())
+"""Each token sees the later ones too, whatever the file says; others say so with a key."""
+NO_LOGITS = CACHELESS - {"dream", "llada", "llada-moe", "rnd1"} | {"t5encoder", "llama-embed", "lfm2", "lfm2moe"}
+"""Asked for embeddings, these compute no logits; others do for every token, unless the file says how to pool."""
+ALL_LOGITS = frozenset(("cogvlm", "t5"))
+"""Logits of every token, asked for or not."""
+UNFLASHED = frozenset(("grok",))
+"""The engine turns flash attention off."""
 DENSE = frozenset("""llama mistral3 mistral4 qwen qwen2 qwen2moe qwen2vl qwen3 qwen3moe qwen3vl qwen3vlmoe phi2 phi3 phimoe gemma starcoder starcoder2
     falcon gptneox gpt2 stablelm mpt baichuan internlm2 deepseek deepseek2 deepseek2-ocr olmo olmoe granite granitemoe command-r minicpm minicpm3
     orion xverse chatglm glm4 glm4moe exaone smollm3 arcee ernie4_5 ernie4_5-moe hunyuan-dense hunyuan-moe hunyuan_vl hy_v3 dots1 bailingmoe bailingmoe2
@@ -46,7 +54,7 @@ FULL_EVERY = {"qwen3next": 4, "qwen35": 4, "qwen35moe": 4, "minimax-01": 8}
 INDEXED = frozenset(("deepseek32", "glm-dsa", "minimax-m3"))
 """A second cache beside the first holds the keys of an indexer, and values that the engine allocates with them unless attention is latent."""
 
-ROUGH = frozenset(("minimax-01", "cogvlm", "t5", "t5encoder"))
+ROUGH = frozenset(("minimax-01", "chameleon", "cogvlm", "t5", "t5encoder"))
 """Their cache is known, their compute buffer is planned with a margin."""
 
 
@@ -67,13 +75,14 @@ class Shape:
     """A model as the memory formulas need it. Sizes in elements, `state_bytes` for one layer and one slot.
 
     `block` names the recurrent block: mamba1, mamba2, delta, kda, lightning, rwkv, conv or None. `window` is in tokens.
-    `mla` caches one latent row a token and no values. `cached` is False for encoders.
+    `mla` caches one latent row a token and no values. `cached` is False for encoders, `causal` where a token sees the later ones too.
     `rough`: the compute buffer gets a margin.
     """
 
     architecture: str
     rough: bool
     cached: bool
+    causal: bool
     embedding: int
     vocabulary: int
     heads: int
@@ -100,10 +109,16 @@ def shape_of(header: Header) -> Shape:
     block = RECURRENT.get(name) or HYBRID.get(name) or (None if known else _guess_block(header))
     window = _window(header)
     return Shape(
-        architecture=name, rough=not known or name in ROUGH, cached=name not in CACHELESS, embedding=header.get("embedding_length"),
+        architecture=name, rough=not known or name in ROUGH, cached=name not in CACHELESS,
+        causal=name not in NONCAUSAL and header.causal is not False, embedding=header.get("embedding_length"),
         vocabulary=header.vocab_size,
         heads=largest(header.get("attention.head_count")), layers=_layers(header, window, known), window=window,
         mla=known and bool(header.get("attention.key_length_mla")), block=block, state_bytes=_state_bytes(header, block), notes=tuple(notes))
+
+
+def all_logits(header: Header, embeddings: bool) -> bool:
+    """Whether logits of every token are computed, not only of the last one of each slot."""
+    return header.architecture in ALL_LOGITS or (embeddings and header.architecture not in NO_LOGITS and not header.pooling_type)
 
 
 def largest(value: Any) -> int:

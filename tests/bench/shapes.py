@@ -256,9 +256,11 @@ def _encoders() -> dict[str, ShapeFile]:
     return {
         "bge-small": ShapeFile("bert", bert + BIASES + "attn_output.bias E; " + PLAIN, {**llama(12, 384, 1536, 12, 12), **encoder},
                                top + "; position_embd E 512", vocabulary=30_522, tokenizer="bert", kind="Q8_0", settings={"embeddings": True, "context": 512}),
+        "qwen3-embedding-0.6b": ShapeFile("qwen3", ATTENTION + GATED + NORMS, {**llama(6, 1024, 3072, 16, 8, 128), "pooling_type": Typed("u32", 3)}, TIED,
+                                          vocabulary=151_669, settings={"embeddings": True}),
         "nomic-embed": ShapeFile("nomic-bert", bert.replace("attn_q E Q; attn_k E K; attn_v E V", "attn_qkv E QKV")
                                  + "ffn_gate E F; ffn_up E F; ffn_down F E; ",
-                                 {**llama(12, 768, 3072, 12, 12), **encoder, "pooling_type": Typed("u32", 1), "rope.freq_base": 1000.0}, top, vocabulary=30_522,
+                                 {**llama(12, 768, 3072, 12, 12), **encoder, "context_length": 2048, "pooling_type": Typed("u32", 1), "rope.freq_base": 1000.0}, top, vocabulary=30_522,
                                  tokenizer="bert", settings={"embeddings": True, "context": 1024, "ubatch": 1024, "batch": 1024})}
 
 

@@ -19,8 +19,8 @@ from ansible_collections.localai.fleet.plugins.module_utils._memory import MIB, 
 HERE = Path(__file__).resolve().parents[2]
 GRAPHS = [json.loads(line) for line in (HERE / "measured_graphs.jsonl").read_text(encoding="utf-8").splitlines()]
 PROCESSES = [json.loads(line) for line in (HERE / "measured_processes.jsonl").read_text(encoding="utf-8").splitlines()]
-OVER = {"falcon": 1.08, "llama-embed": 1.09, "qwen": 1.07}
-"""Dense architectures whose blocks hold one more row of the width in some graphs than in others: planned at the larger."""
+OVER = {"falcon": 1.08, "llama-embed": 1.17, "qwen": 1.07}
+"""Dense architectures whose blocks hold one more row of the width in some graphs than in others: planned at the larger (llama-embed: two)."""
 
 
 @pytest.mark.parametrize("architecture, keys, settings, cache, compute, plain", GRAPHS, ids=[row[0] for row in GRAPHS])
