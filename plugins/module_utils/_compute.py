@@ -40,7 +40,7 @@ EXPERTS_AS_WIDE_AS_DENSE = frozenset("""llama llama-embed granite granitemoe gra
 """`feed_forward_length` is the width of an expert, whatever another key says."""
 LATE = frozenset("command-r falcon phi2 plamo talkie".split())
 """Blocks that hold one more row of the width where keys or values are quantized or scores are held."""
-MIXTURE_ROWS = {"hy_v3": 2, "bailingmoe2": 1, "cohere2moe": 2, "gemma4": 1, "deepseek2": 1, "mistral4": 1, "laguna": 1, "exaone-moe": 1}
+MIXTURE_ROWS = {"hy_v3": 2, "bailingmoe2": 1, "cohere2moe": 2, "gemma4": 1, "deepseek2": 1, "mistral4": 1, "laguna": 1, "exaone-moe": 1, "bailingmoe": 1, "glm4moe": 1}
 """Rows more that the mixtures of these hold."""
 GATED_QUERY = frozenset(("qwen3next", "qwen35", "qwen35moe"))
 
@@ -70,7 +70,7 @@ def _logits(shape: Header, model: Shape, settings: Settings, rows: Formula) -> F
     plain = settings.flash_attention and settings.slots == 1 and not _quantized(settings) and not model.block
     copies = 2 if model.architecture == "chameleon" else 1
     logits = copies * named("vocabulary", model.vocabulary) * (rows if asked else named("slots", settings.slots))
-    beside = ((6 if plain else 8) if asked else 5) * width
+    beside = ((6 if plain else 10 if model.window else 8) if asked else 5) * width
     if model.architecture == "gemma4":
         beside += 2 * _layer_inputs(shape)
     return 4 * (logits + rows * beside)
@@ -89,7 +89,7 @@ def work_bytes(shape: Header, model: Shape, settings: Settings, cells: Cells) ->
     left: Number = 0
     if not settings.flash_attention and model.heads:
         work = largest_of((work, 2 * rows * named("heads", model.heads) * _seen(model, cells)))
-        left = smallest_of((work, 32 * MIB)) if cells.full.value >= 2 * cells.ubatch.value else 0  # glibc maps no size up to this apart
+        left = smallest_of((work // 4, 16 * MIB)) if cells.full.value >= 2 * cells.ubatch.value else 0  # 0 to 14 MiB measured
     return (largest_of((0, work - 5 * rows * named("embedding", model.embedding))) + left).called("work")
 
 
@@ -154,6 +154,7 @@ def _more_rows(shape: Header, model: Shape, settings: Settings) -> int:
     rows = (gaps or settings.embeddings) * (name in LATE or name == "plamo2") + gaps * mixed + 4 * (mixed and settings.embeddings)
     rows += MIXTURE_ROWS.get(name, 0) * mixed + settings.embeddings * (name in HYBRID) + 2 * (name in INDEXED) + quantized * {"gemma3n": 2, "gemma4": 1, "step35": 1}.get(name, 0) + gaps * (name in ("gemma4", "llama4"))
     rows += (1 + mixed) * (name == "llama-embed") + (name == "phi2" and not _fused(shape)) + (not model.cached and settings.ubatch % 256 != 0)
+    rows += not settings.flash_attention and (name == "llama-embed" or name == "plamo2")
     return rows + 2 * (name == "gemma3n" and _dense_width(shape) < 2 * model.embedding)
 
 
@@ -229,6 +230,8 @@ def _beside_scores(shape: Header, model: Shape, settings: Settings, width: Formu
     if name in GATED_QUERY and _quantized(settings):
         beside += query + values
     held = largest_of((beside, 6 * width + 2 * values, 5 * width + 3 * values))
+    if shape.get("expert_used_count"):  # experts do not fit into the scores' room at once
+        held = largest_of((held, _feed_forward(shape, model, settings) * 3 // 4))
     if name == "gemma3n":  # four streams, and the inputs of all layers
         return held + 10 * width + 2 * _layer_inputs(shape) + 3 * named("feed_forward_length", _dense_width(shape))
     if name == "minimax-01":

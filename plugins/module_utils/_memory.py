@@ -100,7 +100,7 @@ def formulas(shape: Header, settings: Settings) -> dict[str, Formula]:
         "repack": repack, "prompt_cache": named("prompt_cache", settings.prompt_cache if model.cached else 0),
         "checkpoints": slots * named("checkpoints_a_slot", settings.checkpoints) * checkpoint(model, settings).called("checkpoint"),
         "projector": (named("projector", settings.projector) + PROJECTOR_COMPUTE) if settings.projector else formula(0),
-        "draft": named("draft", settings.draft), "base": _base(shape, settings) + work_bytes(shape, model, settings, cells),
+        "draft": named("draft", settings.draft), "base": _base(shape, settings) + _answer(shape, settings) + work_bytes(shape, model, settings, cells),
         "weights": formula(0) if settings.mmap else largest_of((0, file - repack.called("repack"))), "file": file}
     total = formula(0)
     for name in ANONYMOUS:
@@ -142,6 +142,14 @@ def _output(shape: Header, model: Shape, settings: Settings, slots: Formula) -> 
     if not all_logits(shape, True):
         return 4 * (slots * logits + largest_of((tokens, slots)) * row)
     return 4 * largest_of((tokens, slots)) * (logits + row)
+
+
+def _answer(shape: Header, settings: Settings) -> Formula:
+    """An answer with the embedding of every token, in numbers and as text, while it is sent; 38 bytes an element measured."""
+    if not settings.embeddings or not all_logits(shape, True):
+        return formula(0)
+    tokens = smallest_of((named("batch", settings.batch), named("context", settings.context)))
+    return (48 * tokens * named("embedding", shape.get("embedding_length"))).called("answer")
 
 
 def _base(shape: Header, settings: Settings) -> Formula:

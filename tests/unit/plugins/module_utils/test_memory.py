@@ -215,6 +215,7 @@ def test_embeddings_without_pooling_hold_logits_of_every_token() -> None:
     asked = run(LLAMA_1B, 2048, embeddings=True)
     pooled = run(replace(LLAMA_1B, parameters={**LLAMA_1B.parameters, "pooling_type": 3}), 2048, embeddings=True)
     assert asked.compute >= 4 * 512 * (128_256 + 5 * 2048) and asked.output == 4 * 512 * (128_256 + 2048)
+    assert asked.base == pooled.base + 48 * 512 * 2048
     assert pooled.compute == run(LLAMA_1B, 2048).compute and pooled.output == 4 * (128_256 + 512 * 2048)
 
 
