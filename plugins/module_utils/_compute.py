@@ -89,7 +89,7 @@ def work_bytes(shape: Header, model: Shape, settings: Settings, cells: Cells) ->
     left: Number = 0
     if not settings.flash_attention and model.heads:
         work = largest_of((work, 2 * rows * named("heads", model.heads) * _seen(model, cells)))
-        left = smallest_of((work // 4, 16 * MIB)) if cells.full.value >= 2 * cells.ubatch.value else 0  # 0 to 14 MiB measured
+        left = smallest_of((work // 2, 16 * MIB)) if cells.full.value >= 2 * cells.ubatch.value else 0  # 0 to 14 MiB measured
     return (largest_of((0, work - 5 * rows * named("embedding", model.embedding))) + left).called("work")
 
 
