@@ -40,7 +40,8 @@ EXPERTS_AS_WIDE_AS_DENSE = frozenset("""llama llama-embed granite granitemoe gra
 """`feed_forward_length` is the width of an expert, whatever another key says."""
 LATE = frozenset("command-r falcon phi2 plamo talkie".split())
 """Blocks that hold one more row of the width where keys or values are quantized or scores are held."""
-MIXTURE_ROWS = {"hy_v3": 2, "bailingmoe2": 1, "cohere2moe": 2, "gemma4": 1, "deepseek2": 1, "mistral4": 1, "laguna": 1, "exaone-moe": 1, "bailingmoe": 1, "glm4moe": 1}
+MIXTURE_ROWS = {"hy_v3": 2, "bailingmoe2": 1, "cohere2moe": 2, "gemma4": 1, "deepseek2": 1, "mistral4": 1, "laguna": 1, "exaone-moe": 1,
+                "bailingmoe": 1, "glm4moe": 1}
 """Rows more that the mixtures of these hold."""
 GATED_QUERY = frozenset(("qwen3next", "qwen35", "qwen35moe"))
 
@@ -50,8 +51,9 @@ def compute_bytes(shape: Header, model: Shape, settings: Settings, cells: Cells)
     rows = rounded_up(cells.ubatch, named("slots", settings.slots)).called("rows")
     kept = (settings.slots + 1) * named("state_bytes", model.state_bytes) if model.block in ("delta", "kda", "lightning") else 0
     phases = [(kept + 4 * rows * (_feed_forward(shape, model, settings) + _left_by_scores(shape, model, settings, cells))).called("feed_forward")]
-    attention, recurrent = _attention(shape, model, settings, cells, rows), _recurrent(shape, model, settings, rows)
-    phases += [phase.called(name) for name, phase in (("attention", attention), ("recurrent", recurrent), ("logits", _logits(shape, model, settings, rows))) if phase.value]
+    further = {"attention": _attention(shape, model, settings, cells, rows), "recurrent": _recurrent(shape, model, settings, rows),
+               "logits": _logits(shape, model, settings, rows)}
+    phases += [phase.called(name) for name, phase in further.items() if phase.value]
     phase = largest_of(phases)
     if model.rough:
         phase = phase * 3 // 2
@@ -152,7 +154,8 @@ def _more_rows(shape: Header, model: Shape, settings: Settings) -> int:
     name, mixed, quantized = shape.architecture, bool(shape.get("expert_used_count")), _quantized(settings)
     gaps = quantized or not settings.flash_attention
     rows = (gaps or settings.embeddings) * (name in LATE or name == "plamo2") + gaps * mixed + 4 * (mixed and settings.embeddings)
-    rows += MIXTURE_ROWS.get(name, 0) * mixed + settings.embeddings * (name in HYBRID) + 2 * (name in INDEXED) + quantized * {"gemma3n": 2, "gemma4": 1, "step35": 1}.get(name, 0) + gaps * (name in ("gemma4", "llama4"))
+    rows += MIXTURE_ROWS.get(name, 0) * mixed + settings.embeddings * (name in HYBRID) + 2 * (name in INDEXED)
+    rows += quantized * {"gemma3n": 2, "gemma4": 1, "step35": 1}.get(name, 0) + gaps * (name in ("gemma4", "llama4"))
     rows += (1 + mixed) * (name == "llama-embed") + (name == "phi2" and not _fused(shape)) + (not model.cached and settings.ubatch % 256 != 0)
     rows += not settings.flash_attention and (name == "llama-embed" or name == "plamo2")
     return rows + 2 * (name == "gemma3n" and _dense_width(shape) < 2 * model.embedding)
@@ -287,7 +290,8 @@ def _recurrent(shape: Header, model: Shape, settings: Settings, rows: Formula) -
         return state if settings.slots == 1 else several * slots * state
 
     if model.block == "mamba1":
-        return 4 * rows * (first + (width if shape.architecture == "jamba" and (_quantized(settings) or not settings.flash_attention) else 0) + 7 * inner) + slots * state
+        copied = shape.architecture == "jamba" and (_quantized(settings) or not settings.flash_attention)
+        return 4 * rows * (first + (width if copied else 0) + 7 * inner) + slots * state
     if model.block == "mamba2":
         return 4 * rows * (first + 7 * inner + 6 * grouped + named("time_steps", shape.get("ssm.time_step_rank") or 0)) + copies(2)
     if model.block in ("delta", "kda"):

@@ -208,8 +208,9 @@ def _windows() -> dict[str, ShapeFile]:
 def _mixtures() -> dict[str, ShapeFile]:
     return {
         "mixtral": ShapeFile("llama", ATTENTION + EXPERTS, llama(2, 4096, 14_336, 32, 8, expert_count=4, expert_used_count=2), tokenizer="llama"),
-        "qwen3-30b-a3b": ShapeFile("qwen3moe", ATTENTION + NORMS + EXPERTS, llama(4, 2048, 6144, 32, 4, 128, expert_count=32, expert_used_count=8,
-                                                                                 expert_feed_forward_length=768), vocabulary=151_936),
+        "qwen3-30b-a3b": ShapeFile("qwen3moe", ATTENTION + NORMS + EXPERTS,
+                                   llama(4, 2048, 6144, 32, 4, 128, expert_count=32, expert_used_count=8, expert_feed_forward_length=768),
+                                   vocabulary=151_936),
         "olmoe": ShapeFile("olmoe", ATTENTION + "attn_q_norm Q; attn_k_norm K; " + EXPERTS,
                            llama(4, 2048, 1024, 16, 16, expert_count=16, expert_used_count=8), vocabulary=50_304),
         "deepseek-v2": ShapeFile("deepseek2", {"d": LATENT + GATED, "m": LATENT + EXPERTS + SHARED},
@@ -260,8 +261,9 @@ def _encoders() -> dict[str, ShapeFile]:
                                           vocabulary=151_669, settings={"embeddings": True}),
         "nomic-embed": ShapeFile("nomic-bert", bert.replace("attn_q E Q; attn_k E K; attn_v E V", "attn_qkv E QKV")
                                  + "ffn_gate E F; ffn_up E F; ffn_down F E; ",
-                                 {**llama(12, 768, 3072, 12, 12), **encoder, "context_length": 2048, "pooling_type": Typed("u32", 1), "rope.freq_base": 1000.0}, top, vocabulary=30_522,
-                                 tokenizer="bert", settings={"embeddings": True, "context": 1024, "ubatch": 1024, "batch": 1024})}
+                                 {**llama(12, 768, 3072, 12, 12), **encoder, "context_length": 2048, "pooling_type": Typed("u32", 1),
+                                  "rope.freq_base": 1000.0}, top, vocabulary=30_522, tokenizer="bert",
+                                 settings={"embeddings": True, "context": 1024, "ubatch": 1024, "batch": 1024})}
 
 
 SHAPES: dict[str, ShapeFile] = {**_dense(), **_windows(), **_mixtures(), **_recurrent(), **_encoders()}
