@@ -135,4 +135,15 @@ options:
         description:
           - Most tokens of an answer for a request that does not say.
         type: int
+      vision:
+        description:
+          - Whether the model reads images. It then gets the projector of its own repository (C(mmproj-*.gguf)), which is locked, downloaded and planned
+            with it.
+        type: bool
+        default: false
+      projector:
+        description:
+          - Path of the projector in the repository, instead of a choice. It implies O(wanted[].vision).
+          - V(none) keeps a model that could read images without its projector.
+        type: str
 """

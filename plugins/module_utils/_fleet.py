@@ -19,11 +19,17 @@ PLACEMENTS = (SPREAD, PACK)
 
 @dataclass(frozen=True)
 class Model:
-    """A wanted model with what the lock knows of its file: the header (with the size of the file in bytes) and the digest."""
+    """A wanted model with what the lock knows of it: the header (with the size of all its files in bytes) and the digest of each file, in order.
+
+    `projector` is the digest of the file that reads images, `projector_size` its bytes.
+    """
 
     wanted: WantedModel
     header: Header
     sha256: str | None = None
+    files: tuple[str, ...] = ()
+    projector: str | None = None
+    projector_size: int = 0
 
     @property
     def name(self) -> str:

@@ -5,7 +5,7 @@
 """The only place where engines and Ansible meet."""
 from __future__ import annotations
 
-from typing import Any, NoReturn
+from typing import Any, NoReturn, Sequence
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -26,3 +26,8 @@ def diff(before: str, after: str, header: str) -> dict[str, Any]:
         "before_header": header,
         "after_header": header,
     }
+
+
+def told(lines: Sequence[str], header: str) -> dict[str, Any]:
+    """The `diff` value of a result whose changes are told in lines of their own."""
+    return {"prepared": "".join(f"{line}\n" for line in [f"{header}:", *(f"  {line}" for line in lines)] if lines)}

@@ -13,7 +13,7 @@ from ._errors import FleetError
 
 
 def model_files(plan: Mapping[str, Any], lock: Mapping[str, Any], host: str, endpoint: str) -> list[dict[str, Any]]:
-    """The blobs a host must hold: `{name, sha256, size (bytes), url}`, one a file, in the plan's order.
+    """The blobs a host must hold: `{name, sha256, size (bytes), url}`, one a file, in the plan's order: shards, then the projector.
 
     `plan` and `lock` are as `fleet_plan` and `fleet_lock` return them. FleetError when the plan names a model
     that the lock lacks: they were made from different inputs.
@@ -24,7 +24,7 @@ def model_files(plan: Mapping[str, Any], lock: Mapping[str, Any], host: str, end
         if entry is None:
             raise FleetError("The plan names a model that the lock lacks", f"host {host}", model["name"],
                              "Run localai.fleet.plan again.")
-        for file in entry["files"]:
+        for file in [*entry["files"], *([entry["projector"]] if entry.get("projector") else [])]:
             files.setdefault(file["sha256"], {
                 "name": model["name"], "sha256": file["sha256"], "size": file["size"],
                 "url": file.get("url") or _hub_url(endpoint, entry, file["path"]),

@@ -6,8 +6,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import asdict, dataclass, field, fields
-from typing import Any, Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from typing import Any, Iterable, Mapping, Sequence
 
 from ._errors import FleetError
 from ._gguf import Header
@@ -20,6 +20,7 @@ _COMMIT = re.compile(r"[0-9a-f]{40}")
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _PLATFORM = re.compile(r"multi|[a-z0-9]+/[a-z0-9]+")
 _KEY = re.compile(r"[a-z][a-z0-9_]*")
+ASKED = "asked for"
 _BY_HAND = "Correct it, or remove the entry to have it resolved again."
 
 
@@ -45,7 +46,10 @@ class LockedFile:
 
 @dataclass(frozen=True)
 class LockedModel:
-    """A wanted model pinned to files. `quant` is the one asked for; where a file was asked for, that file's own."""
+    """A wanted model pinned to files: one, or the shards of a split set in order, whose joined header is kept; and the projector beside them.
+
+    `quant` is the one asked for; where a file was asked for, that file's own.
+    """
 
     source: str
     repository: str | None
@@ -58,11 +62,17 @@ class LockedModel:
     header: Mapping[str, Any]
     resolved_at: str
     resolved_by: str
+    projector: LockedFile | None = None
 
     @property
     def size(self) -> int:
-        """Bytes of all files."""
+        """Bytes of the model's files, without its projector."""
         return sum(file.size for file in self.files)
+
+    @property
+    def all_files(self) -> tuple[LockedFile, ...]:
+        """Every file that a host must hold."""
+        return self.files + ((self.projector,) if self.projector else ())
 
 
 @dataclass(frozen=True)
@@ -97,14 +107,6 @@ def dump(lock: Lock) -> str:
     return render(lock.as_dict())
 
 
-def view(lock: Lock) -> str:
-    """The text for people and diffs: without headers and without who resolved when."""
-    hidden = ("header", "resolved_at", "resolved_by")
-    data = lock.as_dict()
-    data["models"] = {name: {key: value for key, value in model.items() if key not in hidden} for name, model in data["models"].items()}
-    return render(data) if lock.images or lock.models else ""
-
-
 def validate(data: Any, where: str = "the lock") -> Lock:
     """Plain data as a checked lock. People edit the file: FleetError names the entry, what it holds and what to do."""
     top = _mapping(data, where, {"schema", "images", "models"}, optional={"images", "models"})
@@ -118,11 +120,51 @@ def validate(data: Any, where: str = "the lock") -> Lock:
     )
 
 
-def missing(lock: Lock, wanted: Iterable[WantedModel], images: Mapping[str, Image]) -> Missing:
-    """What the lock lacks: entries that are absent, or that were locked for something else than is wanted now."""
-    models = {model.name: _why_model(lock.models.get(model.name), model) for model in wanted}
+def missing(lock: Lock, wanted: Sequence[WantedModel], images: Mapping[str, Image], refresh: Iterable[str] = ()) -> Missing:
+    """What has to be resolved: entries that are absent, or that were locked for something else than is wanted now, or that `refresh` names.
+
+    FleetError when `refresh` names a model that is not wanted.
+    """
+    strange = sorted(set(refresh) - {model.name for model in wanted})
+    if strange:
+        raise FleetError("A model is to be refreshed that is not wanted", "refresh", ", ".join(strange),
+                         f"The wanted ones are {', '.join(model.name for model in wanted) or 'none'}.")
+    models = {model.name: why_missing(lock.models.get(model.name), model) or (ASKED if model.name in refresh else "") for model in wanted}
     pins = {key: _why_image(lock.images.get(key), image) for key, image in images.items()}
     return Missing({name: why for name, why in models.items() if why}, {key: why for key, why in pins.items() if why})
+
+
+def why_missing(entry: LockedModel | None, wanted: WantedModel) -> str:
+    """Why the lock's entry is not for what is wanted now, in words; empty when it is."""
+    if entry is None:
+        return "not in the lock"
+    now, then = wanted.parsed_source, parse_source(entry.source)
+    if (now.repository, now.url) != (then.repository, then.url):
+        return f"source was {entry.source}"
+    if now.revision != then.revision and now.revision != entry.commit:
+        return f"revision was {then.revision or 'the newest'}, is {now.revision or 'the newest'}"
+    if wanted.file and wanted.file not in [file.path for file in entry.files]:
+        return f"file was {entry.files[0].path}"
+    if now.kind == "hf" and not wanted.file and entry.quant != wanted.quant:
+        return f"quant was {entry.quant}"
+    if wanted.sha256 and wanted.sha256 != entry.files[0].sha256:
+        return f"sha256 was {entry.files[0].sha256}"
+    return _why_projector(entry.projector, wanted)
+
+
+def only_projector(entry: LockedModel, wanted: WantedModel) -> bool:
+    """Whether nothing but the projector is wanted otherwise than it was locked, so that the model itself need not move."""
+    locked = entry.projector.path if entry.projector else None
+    return bool(why_missing(entry, wanted)) and not why_missing(entry, replace(wanted, vision=False, projector=locked))
+
+
+def settled(new: Lock, earlier: Lock) -> Lock:
+    """The new lock, with the entries of an earlier proposal that differ in nothing but when they were resolved: the same proposal stays the same."""
+    models = {}
+    for name, model in new.models.items():
+        before = earlier.models.get(name)
+        models[name] = before if before and replace(before, resolved_at=model.resolved_at) == model else model
+    return replace(new, models=models)
 
 
 def refuse_missing(lacks: Missing, where: str) -> None:
@@ -155,26 +197,13 @@ def check_same(old: Lock, fresh: Lock) -> None:
         if known != image.digest:
             raise FleetError(f"The tag {image.name}:{image.version} is another image than the lock's", f"images.{key}",
                              f"{image.digest}, locked {known}", "Find out who moved the tag; to accept it, remove the entry from the lock.")
-    files = {_identity(model, file): file.sha256 for model in old.models.values() for file in model.files}
+    files = {_identity(model, file): file.sha256 for model in old.models.values() for file in model.all_files}
     for name, model in fresh.models.items():
-        for file in model.files:
+        for file in model.all_files:
             known = files.setdefault(_identity(model, file), file.sha256)
             if known != file.sha256 and model.commit:
                 raise FleetError(f"{model.repository} answers other bytes for the same commit {model.commit}", f"models.{name}, {file.path}",
                                  f"sha256 {file.sha256}, locked {known}", "Distrust this endpoint; to accept it, remove the entry from the lock.")
-
-
-def check_one_file(name: str, count: int) -> None:
-    """FleetError for a model in several files: blobs are named by their sha256, and the engine finds further parts by name."""
-    if count > 1:
-        raise FleetError("A model in several files cannot be served yet", f"model {name}", f"{count} files",
-                         "Choose a quant or a repository with one file.")
-
-
-def diff(old: Lock, new: Lock) -> list[str]:
-    """What changes, a line for each entry, for people."""
-    lines = _changes(old.images, new.images, "image", _image_line, _image_change)
-    return lines + _changes(old.models, new.models, "model", _model_line, _model_change)
 
 
 # --- checks ---
@@ -212,7 +241,7 @@ def _image(data: Any, where: str) -> LockedImage:
 
 
 def _model(data: Any, where: str) -> LockedModel:
-    _mapping(data, where, {item.name for item in fields(LockedModel)})
+    _mapping(data, where, {item.name for item in fields(LockedModel)}, optional={"projector"})
     for key in ("source", "architecture", "resolved_at", "resolved_by"):
         _text(data, key, where)
     for key in ("quant", "license"):
@@ -222,7 +251,7 @@ def _model(data: Any, where: str) -> LockedModel:
     header = Header.from_dict(_plain(data["header"], f"{where}.header"))
     if header.architecture != data["architecture"]:
         raise FleetError("The lock's architecture is not that of its header", where, f"{data['architecture']}, header {header.architecture}", _BY_HAND)
-    return LockedModel(**{**data, "files": _files(data, where)})
+    return LockedModel(**{**data, "files": _files(data, where), "projector": _projector(data, where)})
 
 
 def _check_origin(data: Mapping[str, Any], where: str) -> None:
@@ -244,6 +273,15 @@ def _files(data: Mapping[str, Any], where: str) -> tuple[LockedFile, ...]:
     if len({file.path for file in files}) != len(files):
         raise FleetError("The lock names a file twice", f"{where}.files", ", ".join(file.path for file in files), _BY_HAND)
     return files
+
+
+def _projector(data: Mapping[str, Any], where: str) -> LockedFile | None:
+    given = data.get("projector")
+    if given is None:
+        return None
+    if not data["repository"]:
+        raise FleetError("The lock has a projector for a source that is no repository", f"{where}.projector", _short(given), _BY_HAND)
+    return _file(given, f"{where}.projector", True)
 
 
 def _file(data: Any, where: str, hub: bool) -> LockedFile:
@@ -285,21 +323,12 @@ def _short(value: Any) -> str:
 # --- comparisons ---
 
 
-def _why_model(entry: LockedModel | None, wanted: WantedModel) -> str:
-    if entry is None:
-        return "not in the lock"
-    now, then = wanted.parsed_source, parse_source(entry.source)
-    if (now.repository, now.url) != (then.repository, then.url):
-        return f"source was {entry.source}"
-    if now.revision != then.revision and now.revision != entry.commit:
-        return f"revision was {then.revision or 'the newest'}, is {now.revision or 'the newest'}"
-    if wanted.file and wanted.file not in [file.path for file in entry.files]:
-        return f"file was {entry.files[0].path}"
-    if now.kind == "hf" and not wanted.file and entry.quant != wanted.quant:
-        return f"quant was {entry.quant}"
-    if wanted.sha256 and wanted.sha256 != entry.files[0].sha256:
-        return f"sha256 was {entry.files[0].sha256}"
-    return ""
+def _why_projector(locked: LockedFile | None, wanted: WantedModel) -> str:
+    if not wanted.wants_projector:
+        return f"projector was {locked.path}, is none" if locked else ""
+    if locked is None:
+        return "projector was none"
+    return f"projector was {locked.path}" if wanted.projector not in (None, locked.path) else ""
 
 
 def _why_image(entry: LockedImage | None, image: Image) -> str:
@@ -317,45 +346,3 @@ def _kept(entries: Mapping[str, Any], names: Iterable[str] | None, prune: bool) 
 
 def _identity(model: LockedModel, file: LockedFile) -> tuple[Any, ...]:
     return (model.repository, model.commit, file.path, file.url)
-
-
-# --- lines for people ---
-
-
-def _changes(
-    old: Mapping[str, Any], new: Mapping[str, Any], what: str, line: Callable[[Any], str], change: Callable[[Any, Any], str],
-) -> list[str]:
-    lines = []
-    for name in sorted({*old, *new}):
-        if name not in new:
-            lines.append(f"{what} {name}: removed ({line(old[name])})")
-        elif name not in old:
-            lines.append(f"{what} {name}: added, {line(new[name])}")
-        elif old[name] != new[name]:
-            lines.append(f"{what} {name}: {change(old[name], new[name])}")
-    return lines
-
-
-def _image_line(image: LockedImage) -> str:
-    return f"{image.name}:{image.version} {image.digest[:19]} {image.platform}"
-
-
-def _image_change(old: LockedImage, new: LockedImage) -> str:
-    return f"{_image_line(old)} -> {_image_line(new)}"
-
-
-def _model_line(model: LockedModel) -> str:
-    at = f"@{model.commit[:12]}" if model.commit else ""
-    return f"{model.repository or model.source}{at} {model.quant or ''} {_size(model)}, license {model.license or 'unknown'}"
-
-
-def _model_change(old: LockedModel, new: LockedModel) -> str:
-    before, after = _model_line(old), _model_line(new)
-    if before != after:
-        return f"{before} -> {after}"
-    names = [item.name for item in fields(LockedModel) if getattr(old, item.name) != getattr(new, item.name)]
-    return f"{', '.join(names)} changed"
-
-
-def _size(model: LockedModel) -> str:
-    return f"{model.size / 2 ** 30:.2f} GiB" if model.size >= 2 ** 30 else f"{model.size / 2 ** 20:.1f} MiB"

@@ -36,14 +36,14 @@ def kind_of(wanted: WantedModel, header: Header) -> str:
     return "completion" if header.has_chat_template is False and not wanted.template else "chat"
 
 
-def settings_of(wanted: WantedModel, header: Header, isa: Sequence[str] = ()) -> Settings:
-    """The engine's settings for a wanted model on a host with these instruction sets."""
+def settings_of(wanted: WantedModel, header: Header, isa: Sequence[str] = (), projector: int = 0) -> Settings:
+    """The engine's settings for a wanted model on a host with these instruction sets; `projector` is the bytes of the file that reads images."""
     whole = kind_of(wanted, header) in ("embedding", "rerank")
     batch = max(BATCH, wanted.context) if whole else BATCH
     return Settings(
         context=wanted.context, slots=wanted.slots, unified=True, ubatch=batch, batch=batch, type_k=wanted.kv_type, type_v=wanted.kv_type,
         flash_attention=True, mmap=True, embeddings=whole, isa=tuple(isa), prompt_cache=0 if whole else wanted.prompt_cache_bytes,
-        checkpoints=CHECKPOINTS if not whole and needs_checkpoints(header) else 0)
+        checkpoints=CHECKPOINTS if not whole and needs_checkpoints(header) else 0, projector=projector)
 
 
 @dataclass
@@ -62,7 +62,8 @@ class Needs:
     def settings(self, name: str, isa: tuple[str, ...]) -> Settings:
         """The engine's settings for a model on a host with these instruction sets."""
         if name not in self._settings:
-            self._settings[name] = settings_of(self.models[name].wanted, self.models[name].header)
+            model = self.models[name]
+            self._settings[name] = settings_of(model.wanted, model.header, projector=model.projector_size)
         return replace(self._settings[name], isa=isa)
 
     def memory(self, name: str, isa: tuple[str, ...]) -> Memory:
@@ -107,7 +108,7 @@ class Needs:
             change = self._changes[name][index]
             header = self._quants[name].get(change.get("quant", ""), self.models[name].header)
             try:
-                memory = estimate(header, settings_of(replace(self.models[name].wanted, **change), header))
+                memory = estimate(header, settings_of(replace(self.models[name].wanted, **change), header, projector=self.models[name].projector_size))
                 self._unpacked[(name, index)] = memory.anonymous - memory.repack
             except FleetError:  # the engine refuses this cache type for the model's heads
                 self._unpacked[(name, index)] = NEVER

@@ -22,7 +22,11 @@ WORKER = "localai-worker"
 
 @dataclass(frozen=True)
 class PlannedModel:
-    """A model on an instance. `context` in tokens over all slots, `prompt_cache` and `memory` in bytes."""
+    """A model on an instance. `context` in tokens over all slots, `prompt_cache` and `memory` in bytes.
+
+    `sha256` is its first file; `files` are the digests of all of them, the shards of a split set in order. `projector` is the digest of
+    the file that reads images.
+    """
 
     name: str
     sha256: str | None
@@ -39,6 +43,8 @@ class PlannedModel:
     aliases: tuple[str, ...]
     memory: Mapping[str, int]
     expected_tokens_per_second: float | None = None
+    files: tuple[str, ...] = ()
+    projector: str | None = None
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from ._plan_view import plural
 
 SHOWN = 12
 """Changes that the plan's text tells; the rest is told in diff mode."""
-MODEL_FIELDS = ("sha256", "kind", "threads", "threads_batch", "context", "slots", "unified", "batch", "kv_type", "prompt_cache", "checkpoints", "aliases")
+MODEL_FIELDS = ("files", "projector", "kind", "threads", "threads_batch", "context", "slots", "unified", "batch", "kv_type", "prompt_cache", "checkpoints", "aliases")
 INSTANCE_FIELDS = ("residency", "node", "cpuset", "cpus", "threads", "max_active", "memory_limit", "memory_planned", "file_share", "tmp_size")
 SIZES = ("prompt_cache", "memory_limit", "memory_planned", "tmp_size")
 WORDS = {"added": "starts on", "removed": "ends on", "changed": "on"}
@@ -103,8 +103,8 @@ def _fields(old: Mapping[str, Any], new: Mapping[str, Any], names: Iterable[str]
 def _told(name: str, value: Any) -> str:
     if value is None:
         return "none"
-    if name == "sha256":
-        return str(value)[:12]
+    if name in ("files", "projector"):
+        return some([digest[:12] for digest in ([value] if isinstance(value, str) else value)])
     if name in SIZES:
         return gib(value)
     return ", ".join(map(str, value)) or "none" if isinstance(value, (list, tuple)) else str(value)

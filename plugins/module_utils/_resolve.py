@@ -6,16 +6,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any, Callable
+from typing import Any, Callable, Sequence
 from urllib.parse import unquote, urlsplit
 
 from . import _http
 from ._errors import FleetError
 from ._gguf import Header, HttpSource, read_header
-from ._hub import choose
+from ._hub import RepoFile, choose
 from ._hub_client import Hub
-from ._lock import LockedFile, LockedModel, check_one_file
+from ._lock import LockedFile, LockedModel, only_projector, why_missing
 from ._names import FILE_TYPES, parse_name
+from ._projector import check_projector, choose_projector
 from ._version import VERSION
 from ._wanted import WantedModel
 
@@ -23,45 +24,69 @@ BY = f"localai.fleet {VERSION}"
 
 
 def resolve_model(
-    wanted: WantedModel, hub: Callable[[], Hub], now: str, commit: str | None = None, ca_path: str | None = None,
+    wanted: WantedModel, hub: Callable[[], Hub], now: str, ca_path: str | None = None, known: LockedModel | None = None,
 ) -> tuple[LockedModel, list[str]]:
     """The lock's entry for a wanted model, and warnings in words.
 
-    `hub` is called when the source is a repository. `now` is the time to write (ISO 8601). `commit` pins the revision
-    whatever the source says. FleetError when the source does not have the model, has it in several files, or has another file
-    than `sha256` says.
+    `hub` is called when the source is a repository, which costs one call of its API. `now` is the time to write (ISO 8601). `known` is the
+    entry that the lock has: where only its projector is wanted otherwise, its commit stays, and it is returned as it is when what is found
+    are the same files under the same license. FleetError when the source does not have the model, lacks a shard or the projector, or has
+    another file than `sha256` says.
     """
     source = wanted.parsed_source
     if source.kind == "hf":
-        entry = _from_hub(wanted, hub(), commit or source.revision, now)
+        stays = known.commit if known and only_projector(known, wanted) else None
+        entry = _from_hub(wanted, hub(), stays or source.revision, now, known)
     else:
-        entry = _from_web(wanted, ca_path, now)
+        entry = _from_web(wanted, ca_path, now, known)
+    if entry is known:
+        return entry, []
     header = Header.from_dict(entry.header)
-    check_one_file(wanted.name, header.split_count or 1)
     _check_kind(wanted, header)
     return entry, _warnings(wanted, entry, header)
 
 
-def _from_hub(wanted: WantedModel, hub: Hub, revision: str | None, now: str) -> LockedModel:
+def _from_hub(wanted: WantedModel, hub: Hub, revision: str | None, now: str, known: LockedModel | None) -> LockedModel:
     name = wanted.parsed_source.repository or ""
     repository = hub.repository(name, revision)
     files = choose(repository.files, wanted.quant, wanted.file, where=name)
-    check_one_file(wanted.name, len(files))
     if wanted.sha256 and wanted.sha256 != files[0].sha256:
         raise FleetError("The repository's file is not the one whose sha256 is wanted", f"{name}, {files[0].path}",
                          f"{files[0].sha256}, wanted {wanted.sha256}", "Correct sha256, or pin the revision that has it.")
+    beside = choose_projector(repository.files, files[0].path, wanted.projector, where=name) if wanted.wants_projector else None
+    locked, projector = tuple(map(_locked, files)), _locked(beside) if beside else None
+    same = known is not None and not why_missing(known, wanted) and (known.files, known.projector) == (locked, projector)
+    if known and same and repository.license in (None, known.license):
+        return known
+    if beside:
+        check_projector(hub.header(repository, [beside]), f"{name}, {beside.path}")
     header = hub.header(repository, files)
-    locked = tuple(LockedFile(file.path, file.size, file.sha256 or "") for file in files)
-    return _entry(wanted, header, locked, now, repository=name, commit=repository.commit, license=repository.license or header.license)
+    _check_split(header, files, name)
+    return _entry(wanted, header, locked, now, repository=name, commit=repository.commit, license=repository.license or header.license, projector=projector)
 
 
-def _from_web(wanted: WantedModel, ca_path: str | None, now: str) -> LockedModel:
+def _locked(file: RepoFile) -> LockedFile:
+    return LockedFile(file.path, file.size, file.sha256 or "")
+
+
+def _check_split(header: Header, files: Sequence[Any], where: str) -> None:
+    """FleetError for the first file of a split set whose name does not say so: the engine would look for the others under names they do not have."""
+    count = header.split_count or 1
+    if count != len(files):
+        raise FleetError("The file is a part of a split model, and its name does not say which", f"{where}, {files[0].path}", f"1 of {count} files",
+                         "Choose files that are named NAME-00001-of-00002.gguf, or a repository with one file.")
+
+
+def _from_web(wanted: WantedModel, ca_path: str | None, now: str, known: LockedModel | None) -> LockedModel:
+    if known and not why_missing(known, wanted):  # its bytes are in the wish
+        return known
     source = HttpSource(wanted.source, opener=_http.build_opener(ca_path))
     header = read_header(source, exact=True)
     if not header.file_size:
         raise FleetError("The server does not tell the size of the file", _http.bare_url(wanted.source), do="Use a server that answers byte ranges.")
     path = unquote(urlsplit(wanted.source).path).rpartition("/")[2]
     file = LockedFile(path, header.file_size, wanted.sha256 or "", wanted.source)
+    _check_split(header, (file,), _http.bare_url(wanted.source))
     return _entry(wanted, header, (file,), now, repository=None, commit=None, license=header.license)
 
 
@@ -101,9 +126,9 @@ def as_served_now(entry: LockedModel, hub: Hub) -> LockedModel:
     """
     repository = hub.repository(entry.repository or "", entry.commit)
     listed = {file.path: file for file in repository.files}
-    gone = [file.path for file in entry.files if file.path not in listed]
+    gone = [file.path for file in entry.all_files if file.path not in listed]
     if gone:
         raise FleetError("The repository no longer has a locked file at its commit", f"{entry.repository}, {entry.commit}", ", ".join(gone),
                          "Distrust this endpoint, or remove the entry from the lock to resolve it again.")
-    now = (listed[file.path] for file in entry.files)
-    return replace(entry, files=tuple(LockedFile(file.path, file.size, file.sha256 or "") for file in now))
+    files = tuple(_locked(listed[file.path]) for file in entry.files)
+    return replace(entry, files=files, projector=_locked(listed[entry.projector.path]) if entry.projector else None)

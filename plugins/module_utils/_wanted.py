@@ -24,6 +24,7 @@ MIN_CONTEXT = 256
 MAX_SLOTS = 64
 MAX_SHARDS = 64
 LEAST_WEIGHT, MOST_WEIGHT = 0.001, 1000
+NO_PROJECTOR = "none"
 SOURCE_FORMS = "hf://OWNER/REPOSITORY[@REVISION] and https://HOST/PATH/FILE.gguf with sha256"
 
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
@@ -82,6 +83,13 @@ class WantedModel:
     template: Template = field(default_factory=Template)
     stopwords: tuple[str, ...] = ()
     max_tokens: int | None = None
+    vision: bool = False
+    projector: str | None = None
+
+    @property
+    def wants_projector(self) -> bool:
+        """Whether the model reads images: it is asked for, or a projector is named."""
+        return self.projector != NO_PROJECTOR and (self.vision or self.projector is not None)
 
     @property
     def prompt_cache_bytes(self) -> int:
@@ -122,6 +130,8 @@ def wanted_spec() -> dict[str, Any]:
         "template": {"type": "dict", "options": {"chat": text, "chat_message": text, "completion": text}},
         "stopwords": {**words, "default": []},
         "max_tokens": {**number, "no_log": False},
+        "vision": {"type": "bool", "default": False},
+        "projector": text,
     }
 
 
@@ -223,14 +233,18 @@ def _check_file(model: WantedModel, where: str) -> None:
         raise FleetError("An https:// source has no sha256", where, do="Give the file's sha256, as its publisher states it.")
     if not _QUANT.fullmatch(model.quant):
         raise FleetError("The quant is not a quant's name", f"{where}.quant", model.quant, "An example is Q4_K_M.")
-    if model.file is not None:
-        _check_path(model.file, source, f"{where}.file")
+    for option, path in (("file", model.file), ("projector", model.projector)):
+        if path is not None and (option, path) != ("projector", NO_PROJECTOR):
+            _check_path(path, source, f"{where}.{option}")
+    if model.wants_projector and source.kind == "https":
+        raise FleetError("A model that reads images needs a projector beside it, and the source is no repository", f"{where}.vision",
+                         do="Take the model from a repository, or leave vision out.")
 
 
 def _check_path(path: str, source: Source, where: str) -> None:
     if source.kind != "hf":
         raise FleetError("A file in a repository is asked for, and the source is no repository", where, path,
-                         "Leave file out; the URL names it.")
+                         f"Leave {where.rpartition('.')[2]} out; the URL names the model's file.")
     steps = path.split("/")
     if not path.lower().endswith(".gguf") or "" in steps or ".." in steps or "." in steps:
         raise FleetError("The file is not a path of a GGUF file inside a repository", where, path)
@@ -257,6 +271,8 @@ def _check_words(model: WantedModel, where: str) -> None:
         if value not in choices:
             known = ", ".join(word for word in choices if word)
             raise FleetError(f"{key} is unknown", f"{where}.{key}", str(value), f"Known are {known}.")
+    if not isinstance(model.vision, bool):
+        raise FleetError("vision is neither true nor false", f"{where}.vision", str(model.vision))
     if len(set(model.hosts)) != len(model.hosts):
         raise FleetError("A host is named twice", f"{where}.hosts", ", ".join(model.hosts))
     if model.hosts and model.replicas and model.replicas > len(model.hosts):

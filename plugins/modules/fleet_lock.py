@@ -16,7 +16,7 @@ description:
   - An entry is resolved when it is absent or was locked for another source, revision, quant, file or SHA-256 than is wanted now. No
     other entry moves, whatever the Hub or the registry has by then.
   - Other bytes for a commit that the lock knows, or another digest for a tag that it knows, are an error that names both.
-  - A model in several files (a split set) is refused before its header is read, since it cannot be served yet.
+  - A model may be a split set, whose shards are locked in order, and have a projector beside it, which reads images.
   - Everything is resolved before anything is written, and the file is replaced at once, so a failure changes nothing.
   - Runs on the controller. Commit the file beside your inventory.
 options:
@@ -38,6 +38,17 @@ options:
       - Whether models and images that are no longer wanted leave the lock.
     type: bool
     default: true
+  refresh:
+    description:
+      - Names of wanted models that are resolved anew, to the newest commit of their revision. No other entry moves.
+      - An entry stays as it is when the newest commit has the same files under the same license.
+    type: list
+    elements: str
+    default: []
+  out:
+    description:
+      - Another file to write the lock to, such as a proposal to look at. O(path) is then only read.
+    type: path
   resolve:
     description:
       - V(missing) asks for nothing but what the lock lacks.
@@ -149,12 +160,14 @@ resolved:
       description: Why the lock's entry was not enough.
       type: str
 changes:
-  description: What changes in the lock, a line for each entry.
+  description:
+    - What changes in the lock O(path), a line for each entry. Ansible's diff mode shows the same lines.
+    - The memory of a model is what is planned for it at its context and slots, on a host whose instruction sets are not known.
   returned: success
   type: list
   elements: str
   sample:
-    - "model tiny: added, acme/Tiny-GGUF@aaaaaaaaaaaa Q4_K_M 241.4 MiB, license mit"
+    - "model tiny: acme/Tiny-GGUF@aaaaaaaaaaaa Q4_K_M -> acme/Tiny-GGUF@bbbbbbbbbbbb Q4_K_M, size 241.4 MiB -> 250.0 MiB (+8.6 MiB), license mit"
 """
 
 import os
@@ -166,7 +179,7 @@ from typing import Any, Mapping
 
 from ansible.module_utils.basic import AnsibleModule, env_fallback, missing_required_lib
 
-from ..module_utils import _glue, _http, _lock, _oci
+from ..module_utils import _glue, _http, _lock, _lock_diff, _oci
 from ..module_utils._errors import FleetError
 from ..module_utils._hub_client import ClientMissing, Hub, HubOptions
 from ..module_utils._lock import Lock, LockedImage, LockedModel, Missing
@@ -181,6 +194,8 @@ def argument_spec() -> dict[str, Any]:
         "wanted": {"type": "list", "elements": "dict", "options": wanted_spec()},
         "images": {"type": "dict"},
         "prune": {"type": "bool", "default": True},
+        "refresh": {"type": "list", "elements": "str", "default": []},
+        "out": {"type": "path"},
         "resolve": {"type": "str", "choices": ["missing", "never", "verify"], "default": "missing"},
         "registry": {"type": "str", "default": ""},
         "registry_username": {"type": "str"},
@@ -217,21 +232,23 @@ class Sources:
         params = self.params
         return Hub(HubOptions(params["hub_endpoint"], params["hub_token"] or "", params["hub_ca"], params["timeout"]))
 
-    def model(self, wanted: WantedModel) -> tuple[LockedModel, list[str]]:
+    def model(self, wanted: WantedModel, known: LockedModel | None) -> tuple[LockedModel, list[str]]:
         now = datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
-        return resolve_model(wanted, self.hub, now, ca_path=self.params["hub_ca"])
+        return resolve_model(wanted, self.hub, now, self.params["hub_ca"], known)
 
     def image(self, image: Image) -> LockedImage:
         pin = _oci.resolve(image, self.registry, self._opener(self.registry.ca_path))
         return LockedImage(image.name, image.version, pin.digest, pin.platform)
 
 
-def resolve(sources: Sources, wanted: list[WantedModel], images: Mapping[str, Image], lacks: Missing) -> tuple[Lock, list[str]]:
-    """Entries for what is missing, and warnings."""
+def resolve(
+    sources: Sources, old: Lock, wanted: list[WantedModel], images: Mapping[str, Image], lacks: Missing,
+) -> tuple[Lock, list[str]]:
+    """Entries for what is missing or to be looked at again, and warnings."""
     models, warnings = {}, []
     for model in wanted:
         if model.name in lacks.models:
-            models[model.name], said = sources.model(model)
+            models[model.name], said = sources.model(model, old.models.get(model.name))
             warnings += said
     return Lock({key: sources.image(images[key]) for key in lacks.images}, models), warnings
 
@@ -273,30 +290,46 @@ def write(path: str, text: str) -> None:
         raise FleetError("The lock cannot be written", path, error.strerror or str(error), "Make its folder, or choose another path.") from error
 
 
+def put(params: Mapping[str, Any], old: Lock, new: Lock, check: bool) -> bool:
+    """Write the lock, or the proposal where one is asked for; whether that changes the file."""
+    target = params["out"] or params["path"]
+    text = _lock.dump(new)
+    changed = read(target) != text if params["out"] else new != old
+    if changed and not check:
+        write(target, text)
+    return changed
+
+
+def proposed(path: str) -> Lock:
+    """The proposal of an earlier run; nothing where there is none, or one that cannot be read."""
+    try:
+        return _lock.load(read(path), path)
+    except FleetError:
+        return Lock()
+
+
 def run(module: AnsibleModule) -> dict[str, Any]:
     params = module.params
     path, sources = params["path"], Sources(params)
     wanted, images = parse_wanted(params["wanted"] or []), parse_images(params["images"] or {})
     old = _lock.load(read(path), path)
-    lacks = _lock.missing(old, wanted, images)
+    lacks = _lock.missing(old, wanted, images, params["refresh"])
     if params["resolve"] == "never":
         _lock.refuse_missing(lacks, path)
-    fresh, warnings = resolve(sources, wanted, images, lacks)
+    fresh, warnings = resolve(sources, old, wanted, images, lacks)
     names = None if params["wanted"] is None else [model.name for model in wanted]
     keys = None if params["images"] is None else list(images)
     new = _lock.updated(old, fresh, names, keys, params["prune"])
+    new = _lock.settled(new, proposed(params["out"])) if params["out"] else new
     if params["resolve"] == "verify":
         verify(sources, new, fresh)
-    if new != old and not module.check_mode:
-        write(path, _lock.dump(new))
+    changed = put(params, old, new, module.check_mode)
     for warning in warnings:
         module.warn(warning)
     resolved = [{"what": "model", "name": name, "reason": reason} for name, reason in lacks.models.items()]
     resolved += [{"what": "image", "name": key, "reason": reason} for key, reason in lacks.images.items()]
-    return {
-        "changed": new != old, "lock": new.as_dict(), "resolved": resolved, "changes": _lock.diff(old, new),
-        "diff": _glue.diff(_lock.view(old), _lock.view(new), path),
-    }
+    changes = _lock_diff.diff(old, new, wanted)
+    return {"changed": changed, "lock": new.as_dict(), "resolved": resolved, "changes": changes, "diff": _glue.told(changes, path)}
 
 
 def main() -> None:

@@ -13,7 +13,6 @@ description:
   - Takes what the servers can give, what is wanted and the lock, and returns the plan of the whole fleet. It needs no network and no host.
   - Memory is planned for each model with every term apart. A model is placed where the memory that cannot be paged out fits.
   - The same input gives the same plan, byte for byte. Only O(out) and O(out_html) are ever written.
-  - A model that the lock has in several files (a split set) is refused, since it cannot be served yet.
 extends_documentation_fragment:
   - localai.fleet.attributes
   - localai.fleet.wanted
@@ -185,7 +184,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ..module_utils import _lock, _plan_diff, _plan_explain, _plan_html, _plan_text, _tuning
 from ..module_utils._capacity import Capacity
 from ..module_utils._errors import FleetError
-from ..module_utils._explain import explain
+from ..module_utils._explain import Term, explain
 from ..module_utils._fleet import PLACEMENTS, SPREAD, TOPOLOGIES, Fleet, Model
 from ..module_utils._gguf import Header
 from ..module_utils._glue import diff, fail
@@ -245,7 +244,11 @@ def explained(params: dict[str, Any], plan: dict[str, Any]) -> list[str]:
     name = _plan_explain.find(params["explain"], {name: model.aliases for name, model in wanted.items()})
     model = _model(_lock.validate(params["lock"]), wanted[name])
     capacities = {host: _capacity(host, data) for host, data in params["capacities"].items()}
-    return _plan_explain.explanation(name, plan, capacities, lambda isa: explain(model.header, settings_of(model.wanted, model.header, isa)))
+
+    def terms(isa: tuple[str, ...]) -> tuple[Term, ...]:
+        return explain(model.header, settings_of(model.wanted, model.header, isa, model.projector_size))
+
+    return _plan_explain.explanation(name, plan, capacities, terms)
 
 
 def write(option: str, path: str, text: str) -> None:
@@ -311,8 +314,9 @@ def _model(lock: _lock.Lock, wanted: WantedModel) -> Model:
     if wanted.name not in lock.models:
         raise FleetError("The lock lacks a wanted model", f"lock, models.{wanted.name}", do="Complete it with localai.fleet.fleet_lock.")
     locked = lock.models[wanted.name]
-    _lock.check_one_file(wanted.name, len(locked.files))
-    return Model(wanted, replace(Header.from_dict(locked.header), file_size=locked.size), locked.files[0].sha256)
+    header = replace(Header.from_dict(locked.header), file_size=locked.size)
+    model = Model(wanted, header, locked.files[0].sha256, tuple(file.sha256 for file in locked.files))
+    return replace(model, projector=locked.projector.sha256, projector_size=locked.projector.size) if locked.projector else model
 
 
 def _fleet_of(params: dict[str, Any], capacities: dict[str, Capacity], lock: _lock.Lock) -> Fleet:

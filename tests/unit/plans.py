@@ -11,7 +11,7 @@ def model(name: str = "m", **more: Any) -> dict[str, Any]:
     memory = {**{term: (index + 1) * MIB for index, term in enumerate(TERMS)}, "file": 800 * MIB, "anonymous": 66 * MIB, "file_backed": 800 * MIB}
     return {"name": name, "sha256": "ab" * 32, "kind": "chat", "threads": 3, "threads_batch": 4, "context": 4096, "slots": 2, "unified": True,
             "batch": 512, "kv_type": "f16", "prompt_cache": 7 * MIB, "checkpoints": 0, "aliases": ["gpt-4"], "memory": memory,
-            "expected_tokens_per_second": None, **more}
+            "expected_tokens_per_second": None, "files": ["ab" * 32], "projector": None, **more}
 
 
 def instance(*models: dict[str, Any], **more: Any) -> dict[str, Any]:

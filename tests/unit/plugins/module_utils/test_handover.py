@@ -35,6 +35,15 @@ def test_a_file_shared_by_two_models_is_held_once() -> None:
     assert [(f["name"], f["url"]) for f in files][1:] == [("direct", "https://files.example.com/x.gguf")]
 
 
+def test_shards_come_in_order_and_the_projector_last() -> None:
+    parts = [{"path": f"m-0000{part}-of-00002.gguf", "size": part, "sha256": f"{part}" * 64, "url": None} for part in (1, 2)]
+    projector = {"path": "mmproj-F16.gguf", "size": 9, "sha256": SHA_B, "url": None}
+    lock = {"models": {"small": {**LOCK["models"]["small"], "files": parts, "projector": projector}}}
+    files = model_files(plan(a=[model("small")]), lock, "a", "https://hub.example.com")
+    assert [(f["sha256"], f["size"], f["url"].rpartition("/")[2]) for f in files] == [
+        ("1" * 64, 1, "m-00001-of-00002.gguf"), ("2" * 64, 2, "m-00002-of-00002.gguf"), (SHA_B, 9, "mmproj-F16.gguf")]
+
+
 @pytest.mark.parametrize("host", ["idle", "unknown"])
 def test_a_host_without_models_holds_nothing(host: str) -> None:
     assert model_files(plan(a=[model("small")], idle=[]), LOCK, host, "https://hub.example.com") == []

@@ -81,6 +81,10 @@ def edited(path: str, value) -> dict:
     ("models/tiny/quant", 4, ("quant is not text", "in quotes")),
     ("models/web/repository", "a/b", ("a source that is none",)),
     ("models/web/files/0/url", None, ("url is not text",)),
+    ("models/tiny/projector", "mmproj.gguf", ("not a mapping", "models.tiny.projector")),
+    ("models/tiny/projector", {"path": "mmproj.gguf", "size": 1}, ("lacks a key", "no sha256", "models.tiny.projector")),
+    ("models/tiny/projector", {"path": "a/../m.gguf", "size": 1, "sha256": "b" * 64}, ("leaves its repository", "models.tiny.projector.path")),
+    ("models/web/projector", {"path": "mmproj.gguf", "size": 1, "sha256": "b" * 64}, ("projector for a source that is no repository", "models.web")),
     ("images/nginx/digest", "sha256:1", ("digest is not sha256:",)),
     ("images/nginx/version", 1.3, ("version is not text", "1.3", "in quotes")),
     ("images/nginx/platform", "amd64", ("platform",)),
@@ -110,6 +114,9 @@ def test_hand_edits_are_checked(path, value, words):
     ({"file": "tiny-Q8_0.gguf"}, "file was tiny-Q4_K_M.gguf"),
     ({"sha256": "b" * 64}, ""),
     ({"sha256": "f" * 64}, "sha256 was " + "b" * 64),
+    ({"vision": True}, "projector was none"),
+    ({"projector": "mmproj-F16.gguf"}, "projector was none"),
+    ({"vision": True, "projector": "none"}, ""),
 ])
 def test_what_a_model_lacks(change, reason):
     wanted = replace(WANTED, **change)
@@ -172,25 +179,40 @@ def test_two_fresh_images_of_one_tag_agree():
         _lock.check_same(Lock(), Lock(images={"a": NGINX, "b": replace(NGINX, digest="sha256:" + "e" * 64)}))
 
 
-@pytest.mark.parametrize("new, lines", [
-    (LOCK, []),
-    (Lock({}, {"tiny": TINY}), [
-        "image nginx: removed (docker.io/library/nginx:1.30.6 sha256:dddddddddddd multi)",
-        f"model web: removed ({URL} Q4_K_M 2.00 GiB, license unknown)",
-    ]),
-    (Lock(LOCK.images, {**LOCK.models, "new": TINY}), ["model new: added, acme/Tiny-GGUF@aaaaaaaaaaaa Q4_K_M 241.4 MiB, license mit"]),
-    (Lock(LOCK.images, {**LOCK.models, "tiny": replace(TINY, commit="e" * 40, license="gemma")}), [
-        "model tiny: acme/Tiny-GGUF@aaaaaaaaaaaa Q4_K_M 241.4 MiB, license mit -> acme/Tiny-GGUF@eeeeeeeeeeee Q4_K_M 241.4 MiB, license gemma",
-    ]),
-    (Lock({"nginx": replace(NGINX, version="1.30.7")}, LOCK.models), [
-        "image nginx: docker.io/library/nginx:1.30.6 sha256:dddddddddddd multi -> docker.io/library/nginx:1.30.7 sha256:dddddddddddd multi",
-    ]),
-    (Lock(LOCK.images, {**LOCK.models, "tiny": replace(TINY, resolved_by="x")}), ["model tiny: resolved_by changed"]),
+SEEING = replace(TINY, projector=LockedFile("mmproj-F16.gguf", 1000, "e" * 64))
+
+
+def test_a_lock_without_projectors_still_loads():
+    data = yaml.safe_load(_lock.dump(LOCK))
+    for model in data["models"].values():
+        del model["projector"]
+    assert _lock.validate(data) == LOCK
+    assert _lock.load(_lock.dump(Lock(models={"tiny": SEEING}))).models["tiny"] == SEEING
+
+
+@pytest.mark.parametrize("change, reason", [
+    ({"vision": True}, ""), ({"projector": "mmproj-F16.gguf"}, ""), ({}, "projector was mmproj-F16.gguf, is none"),
+    ({"vision": True, "projector": "none"}, "projector was mmproj-F16.gguf, is none"), ({"projector": "b/mmproj.gguf"}, "projector was mmproj-F16.gguf"),
 ])
-def test_changes_for_people(new, lines):
-    assert _lock.diff(LOCK, new) == lines
+def test_what_a_model_with_a_projector_lacks(change, reason):
+    wanted = replace(WANTED, **change)
+    assert _lock.why_missing(SEEING, wanted) == reason
+    assert _lock.only_projector(SEEING, wanted) is bool(reason)
+    assert not _lock.only_projector(SEEING, replace(wanted, quant="Q8_0"))
 
 
-def test_the_view_leaves_headers_out():
-    assert "header" not in _lock.view(LOCK) and "sha256: " in _lock.view(LOCK) and "resolved" not in _lock.view(LOCK)
-    assert _lock.view(Lock()) == ""
+def test_other_bytes_of_a_projector_for_the_same_commit():
+    other = replace(SEEING, projector=LockedFile("mmproj-F16.gguf", 1000, "f" * 64))
+    with pytest.raises(FleetError, match="other bytes for the same commit"):
+        _lock.check_same(Lock(models={"tiny": SEEING}), Lock(models={"again": other}))
+
+
+def test_what_is_asked_for_is_missing():
+    assert _lock.missing(LOCK, [WANTED, WANTED_WEB], {}, ["tiny"]).models == {"tiny": "asked for"}
+    with pytest.raises(FleetError, match="refreshed that is not wanted .refresh.: got nobody. The wanted ones are tiny"):
+        _lock.missing(LOCK, [WANTED], {}, ["tiny", "nobody"])
+
+
+def test_the_same_proposal_later_is_the_same():
+    later = Lock({}, {"tiny": replace(TINY, resolved_at="2026-11-24T04:00:00Z"), "web": replace(WEB, license="x", resolved_at="2026-11-24T04:00:00Z")})
+    assert _lock.settled(later, LOCK).models == {"tiny": TINY, "web": later.models["web"]}

@@ -74,17 +74,79 @@ def test_refusals_are_sentences(server, change, words):
         assert word in message
 
 
-@pytest.mark.parametrize("change", [{"quant": "F16"}, {"file": "tiny-F16-00001-of-00003.gguf"}])
-def test_a_model_in_several_files_is_refused_before_a_header_is_read(server, tmp_path, change):
-    hub_repository.add_split(tmp_path, "tiny-F16", 3)
-    server.log.clear()
-    assert "several files cannot be served yet (model tiny): got 3 files. Choose a quant or a repository with one file." in refusal(server, **change)
-    assert not [entry for entry in server.log.as_list() if ".gguf" in entry["path"]]
+@pytest.mark.parametrize("change", [{"quant": "F16"}, {"file": "tiny-F16-00002-of-00003.gguf"}])
+def test_a_split_set_is_one_entry_with_the_joined_header(server, tmp_path, change):
+    digests = hub_repository.add_split(tmp_path, "tiny-F16", 3)
+    entry, warnings = resolve(server, **change)
+    assert [file.sha256 for file in entry.files] == digests and warnings == []
+    assert [file.path for file in entry.files] == [f"tiny-F16-0000{part}-of-00003.gguf" for part in (1, 2, 3)]
+    header, whole = Header.from_dict(entry.header), Header.from_dict(resolve(server)[0].header)
+    assert (header.split_count, header.file_size, header.tensor_count) == (3, entry.size, whole.tensor_count)
+    assert sum(group.bytes for group in header.tensors) == sum(group.bytes for group in whole.tensors)
 
 
 def test_a_first_part_alone_is_known_by_its_header(server, tmp_path):
     hub_repository.add_gguf(tmp_path, "renamed.gguf", split__no=0, split__count=2)
-    assert "got 2 files" in refusal(server, file="renamed.gguf")
+    assert "a part of a split model, and its name does not say which" in refusal(server, file="renamed.gguf")
+
+
+def test_a_missing_shard_is_told(server, tmp_path):
+    hub_repository.add_split(tmp_path, "tiny-F16", 3)
+    (tmp_path / NAME / "tiny-F16-00002-of-00003.gguf").unlink()
+    assert "lacks shards" in refusal(server, quant="F16")
+
+
+def test_a_projector_is_locked_beside_its_model(server, tmp_path):
+    sha256 = hub_repository.add_projector(tmp_path, "mmproj-F16.gguf")
+    hub_repository.add_projector(tmp_path, "mmproj-F32.gguf")
+    size = (tmp_path / NAME / "mmproj-F16.gguf").stat().st_size
+    assert resolve(server, vision=True)[0].projector == LockedFile("mmproj-F16.gguf", size, sha256)
+    assert resolve(server, projector="mmproj-F32.gguf")[0].projector.path == "mmproj-F32.gguf"
+    assert resolve(server)[0].projector is None and resolve(server, vision=True, projector="none")[0].projector is None
+
+
+@pytest.mark.parametrize("change, words", [
+    ({"projector": "tiny-Q8_0.gguf"}, ("no projector", "architecture llama", "tiny-Q8_0.gguf")),
+    ({"projector": "mmproj.gguf"}, ("no such projector", "mmproj-F16.gguf")),
+])
+def test_what_is_no_projector_is_refused(server, change, words):
+    message = refusal(server, **change)
+    for word in words:
+        assert word in message
+
+
+def test_an_entry_stays_while_its_files_are_the_same(server, tmp_path):
+    wanted = replace(WANTED, vision=True)
+    known = resolve(server, vision=True)[0]
+    (tmp_path / NAME / "README.md").write_text("# Tiny, told better\n")
+    server.log.clear()
+    assert _resolve.resolve_model(wanted, lambda: Hub(HubOptions(server.url)), "later", known=known) == (known, [])
+    assert [entry["path"].split("?")[0] for entry in server.log.as_list()] == [f"/api/models/{NAME}"]
+
+
+@pytest.mark.parametrize("change", ["file", "license", "projector"])
+def test_an_entry_moves_with_its_files_and_its_license(server, tmp_path, change):
+    wanted, known = replace(WANTED, vision=True), resolve(server, vision=True)[0]
+    if change == "file":
+        hub_repository.add_gguf(tmp_path, "tiny-Q4_K_M.gguf", general__name="newer")
+    elif change == "projector":
+        hub_repository.add_projector(tmp_path, "mmproj-F16.gguf", **{"clip.vision.block_count": 3})
+    else:
+        hub_repository.about(tmp_path, license="other", tags=["gguf"])
+    entry = _resolve.resolve_model(wanted, lambda: Hub(HubOptions(server.url)), "later", known=known)[0]
+    assert entry.resolved_at == "later"
+    assert [entry.files != known.files, entry.projector != known.projector, entry.license != known.license] == [
+        change == "file", change == "projector", change == "license"]
+
+
+def test_a_projector_joins_and_leaves_a_model_that_stays_where_it_is(server, tmp_path):
+    known = resolve(server)[0]
+    hub_repository.about(tmp_path, commit=known.commit, license="mit")
+    hub = Hub(HubOptions(server.url))
+    seeing = _resolve.resolve_model(replace(WANTED, vision=True), lambda: hub, "later", known=known)[0]
+    assert f"/revision/{known.commit}" in str(server.log.as_list())
+    assert (seeing.commit, seeing.files, seeing.projector.path) == (known.commit, known.files, "mmproj-F16.gguf")
+    assert _resolve.resolve_model(WANTED, lambda: hub, NOW, known=seeing)[0] == known
 
 
 def test_a_file_of_a_web_server(tmp_path, tls_files):

@@ -84,6 +84,9 @@ def test_other_sources_name_the_forms_that_work(text):
     ({"sha256": "xyz"}, ("64 hexadecimal",)),
     ({"file": "../x.gguf"}, ("not a path",)),
     ({"file": "x.safetensors"}, ("not a path",)),
+    ({"projector": "../x.gguf"}, ("not a path", "tiny.projector")),
+    ({"projector": "mmproj"}, ("not a path", "mmproj")),
+    ({"vision": "yes"}, ("neither true nor false", "tiny.vision", "yes")),
 ])
 def test_bad_values_are_sentences(change, words):
     with pytest.raises(FleetError) as error:
@@ -94,12 +97,21 @@ def test_bad_values_are_sentences(change, words):
 
 @pytest.mark.parametrize("item, word", [
     ({**HTTPS, "sha256": None}, "no sha256"),
-    ({**HTTPS, "file": "x.gguf"}, "no repository"),
+    ({**HTTPS, "file": "x.gguf"}, "no repository.*Leave file out"),
+    ({**HTTPS, "projector": "x.gguf"}, "no repository.*Leave projector out"),
+    ({**HTTPS, "vision": True}, "needs a projector beside it, and the source is no repository"),
     ("tiny", "not a mapping"),
 ])
 def test_bad_items(item, word):
     with pytest.raises(FleetError, match=word):
         _wanted.parse_wanted([item])
+
+
+@pytest.mark.parametrize("change, wants", [
+    ({}, False), ({"vision": True}, True), ({"projector": "mmproj-F16.gguf"}, True), ({"vision": True, "projector": "none"}, False),
+])
+def test_who_wants_a_projector(change, wants):
+    assert _wanted.parse_wanted([{**HF, **change}])[0].wants_projector is wants
 
 
 @pytest.mark.parametrize("second", [HF, {**HF, "name": "b", "aliases": ["TINY"]}])

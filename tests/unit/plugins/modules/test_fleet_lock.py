@@ -67,7 +67,9 @@ def test_what_is_returned_and_written(run_module, args):
     assert [line.split(":")[0] for line in result["changes"]] == ["image localai", "image nginx", "model tiny"]
     assert result["lock"]["images"]["localai"]["platform"] == "linux/amd64" and result["lock"]["images"]["nginx"]["platform"] == "multi"
     assert args["registry"].split("//")[1] not in text_of(args)
-    assert result["diff"]["before"] == "" and "tiny-Q4_K_M.gguf" in result["diff"]["after"] and "header:" not in result["diff"]["after"]
+    assert result["diff"]["prepared"].splitlines() == [f"{args['path']}:", *(f"  {line}" for line in result["changes"])]
+    assert re.match(r"model tiny: added, acme/Tiny-GGUF@\w{12} Q4_K_M, file tiny-Q4_K_M.gguf \(\w{12}\), size [\d.]+ MiB, license mit, memory [\d.]+ MiB",
+                    result["changes"][2])
     assert os.stat(args["path"]).st_mode & 0o777 == 0o644
     assert os.listdir(os.path.dirname(args["path"])) == ["fleet.lock.yml"]
 
@@ -90,6 +92,47 @@ def test_only_what_is_asked_for_moves(run_module, args, server, registry, tmp_pa
     assert after["lock"]["models"]["tiny"] == before["models"]["tiny"] and after["lock"]["images"] == before["images"]
     assert after["changes"][0].startswith("model eight: added") and len(after["changes"]) == 1
     assert after["lock"]["models"]["eight"]["commit"] != before["models"]["tiny"]["commit"]
+
+
+def test_quartet_of_a_refresh(run_module, args, tmp_path, server):
+    args["wanted"].append({"name": "eight", "source": f"hf://{NAME}", "quant": "Q8_0"})
+    before = run_module("fleet_lock", args)["lock"]
+    for name, kind in (("tiny-Q4_K_M.gguf", 15), ("tiny-Q8_0.gguf", 7)):
+        hub_repository.add_gguf(tmp_path / "hub", name, file_type=kind, general__name="a newer one")
+    assert not run_module("fleet_lock", args)["changed"]
+    args["refresh"] = ["eight"]
+    predicted = run_module("fleet_lock", args, check=True)
+    assert predicted["changed"] and yaml.safe_load(text_of(args)) == before
+    real = run_module("fleet_lock", args)
+    assert without_time(real) == without_time(predicted) and real["resolved"] == [{"what": "model", "name": "eight", "reason": "asked for"}]
+    assert real["lock"]["models"]["tiny"] == before["models"]["tiny"] and real["lock"]["images"] == before["images"]
+    assert real["lock"]["models"]["eight"] != before["models"]["eight"] and [line.split(":")[0] for line in real["changes"]] == ["model eight"]
+    for check in (True, False):
+        server.log.clear()
+        again = run_module("fleet_lock", args, check=check)
+        assert not again["changed"] and again["changes"] == [] and again["lock"] == real["lock"]
+        assert [entry["path"].split("?")[0] for entry in server.log.as_list()] == [f"/api/models/{NAME}"]
+
+
+def test_quartet_of_a_proposal(run_module, args, tmp_path):
+    run_module("fleet_lock", args)
+    text, out = text_of(args), tmp_path / "proposal.yml"
+    hub_repository.add_gguf(tmp_path / "hub", "tiny-Q4_K_M.gguf", general__name="a newer one")
+    args.update(out=str(out), refresh=["tiny"])
+    predicted = run_module("fleet_lock", args, check=True)
+    assert predicted["changed"] and not out.exists()
+    real = run_module("fleet_lock", args)
+    assert without_time(real) == without_time(predicted) and yaml.safe_load(out.read_text()) == real["lock"] and text_of(args) == text
+    for check in (True, False):
+        again = run_module("fleet_lock", args, check=check)
+        assert not again["changed"] and again["changes"] == real["changes"] and again["lock"] == real["lock"]
+    out.write_text("nonsense: [")
+    assert run_module("fleet_lock", args)["changed"] and "nonsense" not in out.read_text()
+
+
+def test_nothing_can_be_refreshed_without_asking(run_module, args):
+    run_module("fleet_lock", args)
+    assert "model tiny (asked for)" in run_module("fleet_lock", {**args, "refresh": ["tiny"], "resolve": "never"})["msg"]
 
 
 @pytest.mark.parametrize("prune, left", [(True, ["other"]), (False, ["other", "tiny"])])
@@ -157,7 +200,9 @@ def test_other_bytes_for_a_known_commit_change_nothing(run_module, args, tmp_pat
 
 @pytest.mark.parametrize("change, words", [
     ({"wanted": [{"name": "tiny", "source": f"hf://{NAME}", "quant": "Q6_K"}]}, ("no Q6_K", "Q4_K_M, Q8_0")),
-    ({"wanted": [{"name": "tiny", "source": f"hf://{NAME}", "quant": "F16"}]}, ("several files cannot be served yet", "model tiny", "2 files")),
+    ({"wanted": [{"name": "tiny", "source": f"hf://{NAME}", "projector": "tiny-Q8_0.gguf"}]}, ("no projector", "architecture llama")),
+    ({"refresh": ["tiny", "nobody"]}, ("refreshed that is not wanted", "nobody")),
+    ({"out": "/nonexistent/proposal.yml"}, ("cannot be written", "/nonexistent/proposal.yml")),
     ({"wanted": [{"name": "tiny", "source": "file:///srv/x.gguf"}]}, ("no known form", "hf://OWNER/REPOSITORY", "https://HOST")),
     ({"wanted": [{"name": "tiny", "source": "preset:phi-2"}]}, ("no known form",)),
     ({"wanted": [{"name": "reload", "source": f"hf://{NAME}"}]}, ("LocalAI's own routes",)),

@@ -42,7 +42,7 @@ def split(*names: str) -> dict[str, Any]:
     """A lock whose models have two files each."""
     given = lock(*names)
     for model in given["models"].values():
-        model["files"] = [{**model["files"][0], "path": f"m-0000{part}-of-00002.gguf"} for part in (1, 2)]
+        model["files"] = [{**model["files"][0], "path": f"m-0000{part}-of-00002.gguf", "sha256": f"{part}" * 64} for part in (1, 2)]
     return given
 
 
@@ -161,17 +161,27 @@ def test_further_refusals_are_counted(run_module: Run) -> None:
     assert "1 more placement refused" in run_module("fleet_plan", args(capacities=small))["msg"]
 
 
-def test_a_model_in_several_files_leaves_the_written_plan_alone(run_module: Run, tmp_path: Path) -> None:
-    out = tmp_path / "plan.json"
-    out.write_text("before")
-    assert run_module("fleet_plan", args(lock=split("m"), out=str(out)))["failed"] and out.read_text() == "before"
-    assert not run_module("fleet_plan", args(lock={**split("other"), "models": {**split("other")["models"], **lock("m")["models"]}})).get("failed")
+def test_a_split_set_is_planned_with_the_bytes_of_all_its_files(run_module: Run) -> None:
+    whole, parts = (run_module("fleet_plan", args(lock=given))["plan"]["hosts"]["ai1"]["instances"][0]["models"][0] for given in (lock("m"), split("m")))
+    assert parts["files"] == ["1" * 64, "2" * 64] and whole["files"] == [SHA] and parts["sha256"] == "1" * 64
+    assert parts["memory"]["file"] == parts["memory"]["file_backed"] == 2 * whole["memory"]["file"] == 1600 << 20
+
+
+def test_a_projector_is_planned_with_its_model(run_module: Run) -> None:
+    given = lock("m")
+    given["models"]["m"]["projector"] = {"path": "mmproj-F16.gguf", "size": 100 << 20, "sha256": "e" * 64}
+    wanted = [{"name": "m", "source": "hf://a/b", "slots": 2, "vision": True}]
+    without, with_it = (run_module("fleet_plan", args(lock=each, wanted=wanted, explain="m")) for each in (lock("m"), given))
+    models = [result["plan"]["hosts"]["ai1"]["instances"][0]["models"][0] for result in (without, with_it)]
+    assert [model["projector"] for model in models] == [None, "e" * 64]
+    assert models[1]["memory"]["projector"] >= 100 << 20 and models[0]["memory"]["projector"] == 0
+    assert models[1]["memory"]["anonymous"] - models[0]["memory"]["anonymous"] == models[1]["memory"]["projector"]
+    assert [sum(" projector = " in line for line in result["explanation"]) for result in (without, with_it)] == [0, 1]
 
 
 @pytest.mark.parametrize("change, text", [
     ({"capacities": {}}, "no server to plan for"), ({"capacities": {"ai1": {"schema": 9}}}, "capacities.ai1"),
     ({"capacities": {"ai1": "x"}}, "not a dictionary"),
-    ({"lock": split("m"), "refuse": "report"}, "several files cannot be served yet .model m.: got 2 files.*one file"),
     ({"lock": lock("other")}, "lacks a wanted model"), ({"lock": {"schema": 7}}, "unknown schema"), ({"topology": "ring"}, "must be one of"),
     ({"topology": "standalone"}, "standalone fleet has one server"), ({"wanted": [{"name": "BAD NAME", "source": "hf://a/b"}]}, "name is not usable"),
     ({"wanted": [{"name": "m", "source": "hf://a/b", "kv_type": "q9"}]}, "must be one of"),
