@@ -18,23 +18,27 @@ FILE_TYPES = {
     36: "TQ1_0", 37: "TQ2_0", 38: "MXFP4_MOE", 39: "NVFP4", 40: "Q1_0", 41: "Q2_0",
 }
 
-_SIZE = "XXS|XXL|XS|XL|S|M|L"
+_SIZE = "XXS|XXL|XS|XL|S|M|L|P|H"
 # Every label that llama.cpp, its forks and the publishers put in names; without the separator K labels are clear too (q4km).
 _QUANTIZED = rf"""
-    Q[1-8][-_.]?K (?: [-_.]?(?:{_SIZE}) )? (?: _R[48] )?
-  | P?Q[1-8]_[0-3] (?: _(?: 4_4 | 4_8 | 8_8 | R[48] | G\d+ | SOME_F16 | {_SIZE}) )? (?!\.\d)
+    Q[1-8][-_.]?K (?: [-_.]?(?:{_SIZE}) )? (?: _R[48] )? | Q8_KV
+  | P?Q[1-8]_[0-3] (?: [-_](?: 4[-_]4 | 4[-_]8 | 8[-_]8 ) | _(?: R[48] | G\d+ | SOME_F16 | {_SIZE}) )? (?!\.\d)
   | Q[458]-[01] (?!\.\d)
   | Q[1-8]_G\d+
-  | IQ[1-6][-_.]?(?: XXS | XS | XL | NL | KSS | KS | KT | KL | S | M | L | K ) (?: _R[48] )?
-  | TQ[12]_0 | I2_S | MXFP[46] (?: _MOE\d? )? | NVFP4
+  | IQ4_NL_(?: 4_4 | 4_8 | 8_8 )
+  | IQ[1-6][-_.]?(?: XXS | XS | XL | NL | BN | KSS | KS | KT | KL | S | M | L | K ) (?: _R[48] )?
+  | TQ[12]_0 | I2_S | MXFP[46] (?: [-_]MOE\d? )? | NVFP4
 """
-_FLOAT = r"BF16 | FP?16 | FP?32 | F64"
+_FLOAT = r"BF16 | FP?16 | FP?32 | F64 | FP8"
 _LABEL = re.compile(
     rf"(?<![^\W_]) (?P<marks>(?:(?:UD|I1)[-_.])*) (?: (?P<quantized>{_QUANTIZED}) | (?P<float>{_FLOAT}) ) (?![^\W_])",
     re.VERBOSE | re.IGNORECASE,
 )
-_SHARD = re.compile(r"[-_.](\d{5})-of-(\d{5})$", re.IGNORECASE)
-_PROJECTOR = re.compile(r"mmproj", re.IGNORECASE)
+_SHARD = re.compile(r"(?:[-_.]split)?[-_.](\d{5})-of-(\d{5})$", re.IGNORECASE)
+_ENDING = re.compile(r"\.(?:gguf|dat)$", re.IGNORECASE)
+# A file that was cut with split(1), to be joined before use: .gguf.part1of2, .gguf-split-a.
+_PIECE = re.compile(r"\.gguf[-_.](?:part[-_.]?(\d+)[-_]?of[-_]?(\d+)|(?:part|split)[-_.]?[a-z\d]+)$", re.IGNORECASE)
+_PROJECTOR = re.compile(r"mm-?proj", re.IGNORECASE)
 _DRAFT = re.compile(r"(?:mtp|eagle3|dflash|dspark)[-_.]", re.IGNORECASE)
 _IMATRIX = re.compile(r"imatrix(?![^\W_])", re.IGNORECASE)
 _IMATRIX_TAIL = re.compile(r"(?:(?P<dot>\.)|[-_])imatrix$", re.IGNORECASE)
@@ -69,8 +73,7 @@ def parse_name(path: str) -> GgufName:
     has quant None. A name may lie: the header decides (general.file_type).
     """
     *folders, base = path.split("/")
-    name = re.sub(r"\.(?:gguf|dat)$", "", base, flags=re.IGNORECASE)
-    shard, name = _split_shard(name)
+    shard, name = _split_shard(base)
     found = _last_label(name)
     outer = next((label for label in map(_last_label, reversed(folders)) if label), None)
     label = found or outer
@@ -79,19 +82,21 @@ def parse_name(path: str) -> GgufName:
     if outer and _quant(outer) == quant:
         marks += outer["marks"].upper()
     return GgufName(
-        quant=quant, dynamic="UD" in marks, weighted="I1" in marks, kind=_kind(name, found), shard=shard,
+        quant=quant, dynamic="UD" in marks, weighted="I1" in marks, kind=_kind(base, name, found), shard=shard,
         stem=_stem(name, found),
     )
 
 
-def _split_shard(name: str) -> tuple[tuple[int, int] | None, str]:
-    found = _SHARD.search(name)
+def _split_shard(base: str) -> tuple[tuple[int, int] | None, str]:
+    """The shard a file name tells of, and the name without it and without its ending."""
+    name = _ENDING.sub("", base)
+    found = _PIECE.search(base) or _SHARD.search(name)
     if not found:
         return None, name
-    index, count = int(found[1]), int(found[2])
-    if not 1 <= index <= count:
-        return None, name
-    return (index, count), name[:found.start()]
+    index, count = int(found[1] or 0), int(found[2] or 0)
+    if 1 <= index <= count:
+        return (index, count), name[:found.start()]
+    return None, name[:found.start()] if found[1] is None else name
 
 
 def _last_label(text: str) -> re.Match[str] | None:
@@ -103,7 +108,7 @@ def _last_label(text: str) -> re.Match[str] | None:
 def _quant(label: re.Match[str]) -> str:
     """One spelling for each quant: upper case, parts joined by underscores (q4km, Q4-K-M → Q4_K_M)."""
     text = (label["quantized"] or label["float"]).upper()
-    if text.startswith("FP"):
+    if text in ("FP16", "FP32"):
         return "F" + text[2:]
     text = re.sub(r"(?<=_MOE)\d$", "", re.sub(r"[-.]", "_", text))
     known = re.fullmatch(rf"(Q[1-8])_?(K)(?:_?({_SIZE}))?(_R[48])?", text)
@@ -113,7 +118,9 @@ def _quant(label: re.Match[str]) -> str:
     return "_".join(part for part in known.groups()[:3] if part) + (known[4] or "")
 
 
-def _kind(name: str, label: re.Match[str] | None) -> str:
+def _kind(base: str, name: str, label: re.Match[str] | None) -> str:
+    if base.lower().endswith(".dat"):
+        return IMATRIX
     if _PROJECTOR.search(name):
         return PROJECTOR
     tail = _IMATRIX_TAIL.search(name)
