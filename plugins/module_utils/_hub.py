@@ -19,6 +19,10 @@ _MARKS = re.compile(r"(UD|I1)-(.+)")
 _LISTED = 12
 
 
+class HubUnavailable(FleetError):
+    """The Hub as a whole cannot be asked now: out of reach, failing, limiting, or refusing the token. Another repository would fail alike."""
+
+
 @dataclass(frozen=True)
 class RepoFile:
     """One file of a repository: size in bytes; sha256 is None for a file that is not in LFS."""

@@ -2,19 +2,27 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # This file is private to the collection localai.fleet.
-"""Asks a Hugging Face Hub, or a mirror of it, about one repository. Runs on the controller only, with huggingface_hub."""
+"""Asks a Hugging Face Hub, or a mirror of it, for its list and about repositories. Runs on the controller only, with huggingface_hub."""
 from __future__ import annotations
 
 import importlib
 import os
+import re
+import time
 from dataclasses import dataclass, field
-from typing import Any, Sequence
+from typing import Any, Callable, Sequence, TypeVar
 
 from . import _http
 from ._errors import FleetError
 from ._gguf import GgufError, Header, HttpSource, read_header
-from ._hub import RepoFile
+from ._headers import HeaderCache
+from ._hub import HubUnavailable, RepoFile
+from ._listing import EXPAND, Listing, base_models_of, license_of, listing
+from ._patience import PASSING, Patience, asked_wait
+from ._search import SORTS, Policy
 from ._version import VERSION
+
+T = TypeVar("T")
 
 ENDPOINT = "https://huggingface.co"
 # The client reads these once, when it is imported. Nothing is asked of the Hub but what we ask, and nothing is written.
@@ -30,12 +38,17 @@ class ClientMissing(Exception):
 
 @dataclass(frozen=True)
 class HubOptions:
-    """How the Hub is reached. `ca_path` is a PEM file trusted besides the system's; `timeout` seconds a request."""
+    """How the Hub is reached. `ca_path` is a PEM file trusted besides the system's; `timeout` seconds a request.
+
+    `patience` seconds may be waited in all for a Hub that limits or fails. `cache` is a folder for headers that were read, "" for none.
+    """
 
     endpoint: str = ENDPOINT
     token: str = field(default="", repr=False)
     ca_path: str | None = None
     timeout: float = 30.0
+    patience: float = 60.0
+    cache: str = ""
 
 
 @dataclass(frozen=True)
@@ -53,7 +66,10 @@ class Repository:
 
 
 class Hub:
-    """One Hub for the length of a module's run. Raises ClientMissing when huggingface_hub is not installed."""
+    """One Hub for the length of a module's run. Raises ClientMissing when huggingface_hub is not installed.
+
+    `calls` counts what was asked: pages of the `list`, each `repository`, and each `header` that was read from files.
+    """
 
     def __init__(self, options: HubOptions = HubOptions()) -> None:
         self.options = options
@@ -69,6 +85,21 @@ class Hub:
         self._api = self._client.HfApi(
             endpoint=self.endpoint, token=options.token or False, library_name=_http.USER_AGENT, library_version=VERSION,
         )
+        self.calls = {"list": 0, "repository": 0, "header": 0}
+        self._patience = Patience(options.patience)
+        self._cache = HeaderCache(options.cache, self.shown) if options.cache else None
+
+    def listings(self, policy: Policy) -> list[Listing]:
+        """One page of the Hub's list, in the policy's order, with what most repositories can be judged by. One call.
+
+        FleetError, each in its own words: refused token, rate limit, a Hub (or a mirror that has no list) that fails or is out of reach.
+        """
+        query: list[tuple[str, str]] = [("filter", "gguf"), *_filters(policy), ("sort", SORTS[policy.sort]), ("direction", "-1")]
+        query += [("limit", str(policy.consider)), *(("expand", key) for key in EXPAND)]
+        found = self._asked("list", lambda: self._page(query), "its list of models")
+        if not isinstance(found, list):
+            raise HubUnavailable("The Hub answered something else than a list of models", self.shown, type(found).__name__, "Check the endpoint.")
+        return [item for item in map(listing, found[:policy.consider]) if item]
 
     def repository(self, name: str, revision: str | None = None) -> Repository:
         """The repository's commit and files: one call (two at mirrors that leave sizes out of it).
@@ -76,30 +107,70 @@ class Hub:
         FleetError, each in its own words: not found or private, gated, no such revision, refused token, rate limit,
         a Hub that fails, is unreachable or not trusted.
         """
-        try:
-            info = self._api.model_info(name, revision=revision, files_metadata=True, timeout=self.options.timeout)
-            return _repository(name, info, self._files(name, info))
-        except (OSError, ValueError, self._client.utils.httpx.HTTPError) as error:
-            raise self._explained(error, name, revision) from error
+        return self._asked("repository", lambda: self._repository(name, revision), name, revision)
 
     def url(self, repository: str, commit: str, path: str) -> str:
         """Where a file of a repository is downloaded from."""
         return self._client.hf_hub_url(repository, path, revision=commit, endpoint=self.endpoint)
 
     def header(self, repository: Repository, files: Sequence[RepoFile]) -> Header:
-        """The GGUF header of the chosen file, or of all shards in order, read whole by byte ranges."""
+        """The GGUF header of the chosen file, or of all shards in order, read whole by byte ranges, or kept from an earlier time."""
+        kept = self._cache.get(files) if self._cache else None
+        if kept is not None:
+            return kept
+        for attempt in range(1, 1 << 10):
+            self.calls["header"] += 1
+            try:
+                header = self._header(repository, files)
+            except GgufError as error:
+                wait = self._patience.wait(attempt, None) if _passing(error.got) else None
+                if wait is None:
+                    raise self._refused(error, repository) from error
+                self._patience.spend(wait)
+            else:
+                break
+        if self._cache:
+            self._cache.put(files, header)
+        return header
+
+    def _header(self, repository: Repository, files: Sequence[RepoFile]) -> Header:
         headers = {"Authorization": f"Bearer {self.options.token}"} if self.options.token else {}
         opener = _http.build_opener(self.options.ca_path)
         urls = [(self.url(repository.name, repository.commit, file.path), file.size) for file in files]
         sources = [HttpSource(url, headers=headers, size=size, opener=opener) for url, size in urls]
-        try:
-            return read_header(sources[0] if len(sources) == 1 else sources, exact=True)
-        except GgufError as error:
-            if error.got in ("HTTP 401", "HTTP 403") and repository.gated:
-                raise self._gated(repository.name) from error
-            if error.got == "HTTP 429":
-                raise self._limited(error.where, "") from error
-            raise
+        return read_header(sources[0] if len(sources) == 1 else sources, exact=True)
+
+    def _refused(self, error: GgufError, repository: Repository) -> FleetError:
+        if error.got in ("HTTP 401", "HTTP 403") and repository.gated:
+            return self._gated(repository.name)
+        return self._limited(error.where, "") if error.got == "HTTP 429" else error
+
+    def _page(self, query: Sequence[tuple[str, str]]) -> Any:
+        utils = self._client.utils
+        headers = utils.build_hf_headers(token=self.options.token or False, library_name=_http.USER_AGENT, library_version=VERSION)
+        answer = utils.get_session().get(f"{self.endpoint}/api/models", params=query, headers=headers)
+        utils.hf_raise_for_status(answer)
+        return answer.json()
+
+    def _repository(self, name: str, revision: str | None) -> Repository:
+        info = self._api.model_info(name, revision=revision, files_metadata=True, timeout=self.options.timeout)
+        return _repository(name, info, self._files(name, info))
+
+    def _asked(self, kind: str, call: Callable[[], T], name: str, revision: str | None = None) -> T:
+        """The answer of a call. The client does not repeat this one: a limit or a fault is waited for here, as long as there is patience."""
+        for attempt in range(1, 1 << 10):
+            self.calls[kind] += 1
+            try:
+                return call()
+            except (OSError, ValueError, self._client.utils.httpx.HTTPError) as error:
+                response = getattr(error, "response", None)
+                wait = None
+                if response is not None and response.status_code in PASSING:
+                    wait = self._patience.wait(attempt, asked_wait(response.headers, time.time()))
+                if wait is None:
+                    raise self._explained(error, name, revision) from error
+            self._patience.spend(wait)
+        raise AssertionError("unreachable")
 
     def _files(self, name: str, info: Any) -> tuple[RepoFile, ...]:
         siblings = info.siblings or []
@@ -129,14 +200,14 @@ class Hub:
 
     def _status(self, response: Any, where: str) -> FleetError:
         if response.status_code == 401:
-            return FleetError("The Hub refuses the token", where, "HTTP 401", "Check the token; it may have expired.")
+            return HubUnavailable("The Hub refuses the token", where, "HTTP 401", "Check the token; it may have expired.")
         if response.status_code == 403:
             return FleetError("The Hub forbids the repository to this token", where, "HTTP 403", "Use a token that may read it.")
         if response.status_code == 429:
             return self._limited(where, self._wait(response.headers))
         if response.status_code == 404:
             return self._not_found(where)
-        return FleetError("The Hub failed", where, f"HTTP {response.status_code}", "Try again later.")
+        return HubUnavailable("The Hub failed", where, f"HTTP {response.status_code}", "Try again later.")
 
     def _not_found(self, where: str) -> FleetError:
         if self.options.token:
@@ -150,22 +221,19 @@ class Hub:
 
     def _limited(self, where: str, wait: str) -> FleetError:
         advice = "" if self.options.token else " A token has a higher limit of its own."
-        return FleetError("The Hub limits how often it may be asked", where, "HTTP 429", f"Try again {wait or 'in five minutes'}.{advice}")
+        return HubUnavailable("The Hub limits how often it may be asked", where, "HTTP 429", f"Try again {wait or 'in five minutes'}.{advice}")
 
     def _wait(self, headers: Any) -> str:
-        limit = self._client.utils.parse_ratelimit_headers(headers)
-        if limit is not None and limit.remaining == 0:
-            return f"in {limit.reset_in_seconds + 1} seconds"
-        after = headers.get("Retry-After", "")
-        return f"in {after} seconds" if after.isdigit() else f"after {after}" if after else ""
+        seconds = asked_wait(headers, time.time())
+        return "" if seconds is None else f"in {int(seconds + 0.999)} seconds"
 
     def _unreachable(self, error: Exception, where: str) -> FleetError:
         tls = _http.tls_reason(error)
         if tls:
-            return FleetError("The Hub's certificate is not trusted", where, tls, "Give its CA as ca_path.")
+            return HubUnavailable("The Hub's certificate is not trusted", where, tls, "Give its CA as ca_path.")
         if isinstance(error, ValueError):
-            return FleetError("The Hub answered something else than a repository", where, type(error).__name__, "Check the endpoint.")
-        return FleetError("The Hub cannot be reached", where, _http.reason(error), "Check the endpoint, the network and the proxy.")
+            return HubUnavailable("The Hub answered something else than a repository", where, type(error).__name__, "Check the endpoint.")
+        return HubUnavailable("The Hub cannot be reached", where, _http.reason(error), "Check the endpoint, the network and the proxy.")
 
 
 def _load() -> Any:
@@ -185,25 +253,27 @@ def _load() -> Any:
 def _repository(name: str, info: Any, files: tuple[RepoFile, ...]) -> Repository:
     card, tags = info.card_data or {}, tuple(info.tags or ())
     return Repository(
-        name=name, commit=info.sha, files=files, license=_license(card, tags), gated=info.gated or "", private=bool(info.private),
-        tags=tags, base_models=_base_models(card, tags),
+        name=name, commit=info.sha, files=files, license=license_of(card, tags), gated=info.gated or "", private=bool(info.private),
+        tags=tags, base_models=base_models_of(card, tags),
     )
 
 
-def _license(card: Any, tags: Sequence[str]) -> str | None:
-    said = card.get("license")
-    if isinstance(said, list):
-        said = said[0] if said else None
-    if said == "other":
-        said = card.get("license_name") or said
-    return said or next((tag.partition(":")[2] for tag in tags if tag.startswith("license:")), None)
+def _filters(policy: Policy) -> list[tuple[str, str]]:
+    """What of a policy the Hub itself can filter by, so that its page holds more of what is wanted."""
+    found = [("filter", policy.language)] if policy.language else []
+    if len(policy.licenses) == 1 and policy.license_unknown == "refuse":
+        found.append(("filter", f"license:{policy.licenses[0]}"))
+    if len(policy.publishers) == 1:
+        found.append(("author", policy.publishers[0]))
+    if policy.text:
+        found.append(("search", policy.text))
+    return found if policy.gated else [*found, ("gated", "false")]
 
 
-def _base_models(card: Any, tags: Sequence[str]) -> tuple[str, ...]:
-    tagged = [tag.rpartition(":")[2] for tag in tags if tag.startswith("base_model:")]
-    said = card.get("base_model") or []
-    listed = [said] if isinstance(said, str) else list(said)
-    return tuple(sorted({*tagged, *listed}))
+def _passing(got: str) -> bool:
+    """Whether the reason of a GgufError is an answer that another try may turn into a better one."""
+    status = re.fullmatch(r"HTTP (\d{3})", got)
+    return bool(status) and int(status[1]) in PASSING
 
 
 def _sha256(lfs: Any) -> str | None:

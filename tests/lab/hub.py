@@ -4,17 +4,23 @@ Standard library only, one file: it also runs in an image that has nothing but p
 
     python hub.py --root DIR [--host 0.0.0.0] [--port 8080] [--cert FILE --key FILE] [--switches FILE]
 
-Repositories are the folders `<root>/<owner>/<name>`; `repo.json` in one may say `commit`, `license`, `tags`, `gated`,
-`tokens`, `downloads`, `likes`, `lastModified`, `pipeline_tag`, `gguf`. Large files and `.gguf` answer with a redirect to
-a short-lived link, as the real Hub does. `GET /__health__` says that it is up; the request log is `GET /__requests__`
-(`DELETE` empties it); faults are switched with `PUT /__switch__` or through `--switches FILE`.
+Repositories are the folders `<root>/<owner>/<name>`; `repo.json` in one may say `commit`, `license`, `base_model`, `language`,
+`tags`, `gated`, `private`, `disabled`, `tokens`, `downloads`, `likes`, `trendingScore`, `createdAt`, `lastModified`, `pipeline_tag`,
+`library_name`, `gguf` (the Hub's own reading of one file: `total` parameters, `architecture`, `context_length`, `chat_template`,
+`totalFileSize`). Large files and `.gguf` answer with a redirect to a short-lived link, as the real Hub does. `GET /__health__` says
+that it is up; the request log is `GET /__requests__` (`DELETE` empties it), how many of each kind there were `GET /__calls__`;
+faults are switched with `PUT /__switch__` or through `--switches FILE`.
+
+The list, `GET /api/models`, takes `search`, `author`, `filter` (repeated: and), `pipeline_tag`, `gated`, `num_parameters`, `apps`,
+`sort`, `direction`, `limit`, `cursor`, and `full`, `cardData`, `config` or `expand` (also `expand[]`) for what each item shall say.
 
 A switch is set to `true` (always), a number (so many times), `false` (off) or an object with `times` (-1: always), `match`
 (only where the URL contains it) and the parameters below:
 
 | switch | what happens | parameters |
 | --- | --- | --- |
-| rate_limit | 429 | `retry_after` (1), `header`: `Retry-After` or `RateLimit` |
+| rate_limit | 429 | `retry_after` (1), `header`: `Retry-After`, `RateLimit`, or `date` for a Retry-After that is one |
+| slow | an answer that comes late | `seconds` (1) |
 | error_500, error_503 | that status | `retry_after` |
 | truncate | the connection closes in mid-body | `after` bytes (half of it) |
 | wrong_bytes | right size, wrong content | |
@@ -42,6 +48,7 @@ import threading
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Iterator
@@ -49,8 +56,15 @@ from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 SWITCHES = (
     "rate_limit", "error_500", "error_503", "truncate", "wrong_bytes", "forbidden_resume", "ignore_range", "no_content_range",
-    "unsatisfiable", "drip", "redirect_host", "redirect_loop", "no_etag", "no_commit", "gated",
+    "unsatisfiable", "drip", "redirect_host", "redirect_loop", "no_etag", "no_commit", "gated", "slow",
 )
+KINDS = (("list", r"/api/models"), ("repository", r"/api/models/[^/]+/[^/]+(?:/revision/.*)?"), ("api", r"/api/.*"), ("range", r"/.*/resolve/.*"), ("cdn", r"/__cdn__/.*"))
+SORTS = ("trendingScore", "downloads", "likes", "lastModified", "createdAt")
+EXPAND = frozenset("""author baseModels cardData childrenModelCount config createdAt disabled downloads downloadsAllTime evalResults gated gguf inference
+    inferenceProviderMapping lastModified library_name likes mask_token model-index pipeline_tag private resourceGroup safetensors sha siblings spaces
+    tags transformersInfo trendingScore usedStorage widgetData""".split())
+ALWAYS = ("_id", "id", "modelId")
+PLAIN = (*ALWAYS, "createdAt", "downloads", "library_name", "likes", "pipeline_tag", "private", "tags", "trendingScore")
 BLOCK = 1 << 18
 LFS_FROM = 10 * 1024 * 1024
 LFS_NAMES = (".gguf", ".safetensors", ".bin")
@@ -208,7 +222,7 @@ class Repository:
     def info(self, blobs: bool = False) -> "dict[str, Any]":
         files = self.files()
         tags = list(self.about.get("tags", ["gguf"]))
-        card = {key: self.about[key] for key in ("license", "base_model", "pipeline_tag") if key in self.about}
+        card = {key: self.about[key] for key in ("license", "license_name", "base_model", "language", "pipeline_tag") if key in self.about}
         info = {
             "_id": hashlib.sha1(self.id.encode()).hexdigest()[:24],
             "id": self.id,
@@ -217,17 +231,18 @@ class Repository:
             "sha": self.commit,
             "lastModified": self.about.get("lastModified", DATE),
             "createdAt": self.about.get("createdAt", DATE),
-            "private": False,
-            "disabled": False,
+            "private": self.about.get("private", False),
+            "disabled": self.about.get("disabled", False),
             "gated": self.about.get("gated", False),
             "downloads": self.about.get("downloads", 0),
             "likes": self.about.get("likes", 0),
+            "trendingScore": self.about.get("trendingScore", 0),
             "tags": tags,
             "cardData": card,
             "siblings": [f.sibling(blobs) for f in files],
             "usedStorage": sum(f.size for f in files),
         }
-        info.update({key: self.about[key] for key in ("pipeline_tag", "library_name", "gguf", "trendingScore") if key in self.about})
+        info.update({key: self.about[key] for key in ("pipeline_tag", "library_name", "gguf", "config") if key in self.about})
         return info
 
 
@@ -244,17 +259,53 @@ class Repositories:
         return Repository(identity, folder, self._digests)
 
     def search(self, query: "dict[str, list[str]]") -> "list[dict[str, Any]]":
-        found = []
-        for folder in sorted(p for p in self.root.glob("*/*") if p.is_dir() and not p.name.startswith(".")):
-            identity = folder.relative_to(self.root).as_posix()
-            words = query.get("search", [""])[0].lower().split()
-            author = query.get("author", [identity.split("/")[0]])[0]
-            if author == identity.split("/")[0] and all(word in identity.lower() for word in words):
-                found.append(self.get(identity).info())
-        wanted = set(query.get("filter", []))
-        found = [info for info in found if wanted <= set(info["tags"]) | {info.get("library_name")}]
+        """Everything that the list's parameters ask for, in their order, each item with all that is known of it."""
+        found = [self.get(folder.relative_to(self.root).as_posix()).info()
+                 for folder in sorted(p for p in self.root.glob("*/*") if p.is_dir() and not p.name.startswith("."))]
         order = query.get("sort", ["trendingScore"])[0]
-        return sorted(found, key=lambda info: info.get(order) or 0 if order != "lastModified" else info[order], reverse=True)
+        if order not in SORTS:
+            raise Problem(400, f"Invalid sort parameter: {order}")
+        if query.get("direction", ["-1"])[0] != "-1":
+            raise Problem(400, "Only descending order is supported")
+        return sorted((info for info in found if wanted(info, query)), key=lambda info: info[order], reverse=True)
+
+
+def wanted(info: "dict[str, Any]", query: "dict[str, list[str]]") -> bool:
+    """Whether a repository is what a list's parameters ask for."""
+    def first(name: str) -> str:
+        return query.get(name, [""])[0]
+
+    tags = {*info["tags"], info.get("library_name"), info.get("pipeline_tag")}
+    return (
+        all(word in info["id"].lower() for word in first("search").lower().split())
+        and first("author").lower() in ("", info["author"].lower())
+        and set(query.get("filter", [])) <= tags
+        and first("pipeline_tag") in ("", info.get("pipeline_tag"))
+        and first("gated").lower() in ("", str(bool(info["gated"])).lower())
+        and (not query.get("apps") or "gguf" in info)
+        and not info["private"] and in_bounds((info.get("gguf") or {}).get("total"), first("num_parameters")))
+
+
+def in_bounds(count: "int | None", bounds: str) -> bool:
+    """Whether a number of parameters is within `min:1B,max:9B`; an unknown one is within no bounds."""
+    said = dict(part.split(":", 1) for part in bounds.split(",") if ":" in part)
+    units = {"K": 10 ** 3, "M": 10 ** 6, "B": 10 ** 9, "T": 10 ** 12}
+    numbers = {key: float(text.rstrip("KMBT")) * units.get(text[-1:], 1) for key, text in said.items()}
+    return not said or (count is not None and numbers.get("min", 0) <= count <= numbers.get("max", float("inf")))
+
+
+def shown(info: "dict[str, Any]", query: "dict[str, list[str]]") -> "dict[str, Any]":
+    """What of a repository one item of a list says: little, unless more is asked for."""
+    keys = [*query.get("expand", []), *query.get("expand[]", [])]
+    asked = {name for name in ("full", "cardData", "config") if query.get(name, ["false"])[0].lower() in ("true", "1")}
+    if keys and asked:
+        raise Problem(400, "expand cannot be combined with full, cardData or config")
+    if set(keys) - EXPAND:
+        raise Problem(400, f"Invalid expand: {', '.join(sorted(set(keys) - EXPAND))}")
+    names = [*ALWAYS[:2], *keys] if keys else [*PLAIN, *(asked - {"full"})]
+    if "full" in asked:
+        names += ["author", "gated", "lastModified", "sha", "siblings"]
+    return {name: info[name] for name in names if name in info}
 
 
 # --- faults and the log ---------------------------------------------------------------------------------------------
@@ -352,6 +403,16 @@ class RequestLog:
         with self._lock:
             return [dict(vars(entry)) for entry in self.entries]
 
+    def calls(self) -> "dict[str, int]":
+        """How many requests of each kind there were: `list`, `repository`, other `api`, `range` (of files), `cdn`."""
+        counted = dict.fromkeys((name for name, _pattern in KINDS), 0)
+        for entry in self.as_list():
+            path = unquote(urlsplit(entry["path"]).path)
+            kind = next((name for name, pattern in KINDS if re.fullmatch(pattern, path)), None)
+            if kind:
+                counted[kind] += 1
+        return counted
+
 
 # --- HTTP -----------------------------------------------------------------------------------------------------------
 
@@ -430,6 +491,8 @@ class Handler(BaseHTTPRequestHandler):
             if self.command == "DELETE":
                 self.server.log.clear()
             return self._json(self.server.log.as_list())
+        if path == "/__calls__":
+            return self._json(self.server.log.calls())
         if path == "/__switch__":
             return self._switch()
         raise Problem(404, f"No such route: {path}")
@@ -451,12 +514,16 @@ class Handler(BaseHTTPRequestHandler):
         return self.server.switches.take(name, self.path)
 
     def _front_faults(self) -> None:
+        slow = self._on("slow")
+        if slow is not None:
+            time.sleep(slow.get("seconds", 1))
         limited = self._on("rate_limit")
         if limited is not None:
             wait = limited.get("retry_after", 1)
-            headers = {"RateLimit": f'"api";r=0;t={wait}', "RateLimit-Policy": '"fixed window";"api";q=500;w=300'}
-            if limited.get("header", "Retry-After") == "Retry-After":
-                headers = {"Retry-After": str(wait)}
+            headers = {
+                "RateLimit": {"RateLimit": f'"api";r=0;t={wait}', "RateLimit-Policy": '"fixed window";"api";q=500;w=300'},
+                "date": {"Retry-After": formatdate(time.time() + wait, usegmt=True)},
+            }.get(limited.get("header", ""), {"Retry-After": str(wait)})
             raise Problem(429, "We had to rate limit you", headers=headers)
         for name, status in (("error_500", 500), ("error_503", 503)):
             spec = self._on(name)
@@ -483,7 +550,7 @@ class Handler(BaseHTTPRequestHandler):
         if start + count < len(found):
             rest = "&".join(f"{k}={quote(v)}" for k, values in self.query.items() if k != "cursor" for v in values)
             headers["Link"] = f'<{self._base()}/api/models?{rest}&cursor={start + count}>; rel="next"'
-        self._json(found[start:start + count], headers)
+        self._json([shown(info, self.query) for info in found[start:start + count]], headers)
 
     def _model(self, repo: str, rev: str = "") -> None:
         repository = self.server.repositories.get(repo)

@@ -10,6 +10,7 @@ import pytest
 from ansible_collections.localai.fleet.plugins.module_utils import _hub_client
 from ansible_collections.localai.fleet.plugins.module_utils._errors import FleetError
 from ansible_collections.localai.fleet.plugins.module_utils._hub_client import Hub, HubOptions
+from ansible_collections.localai.fleet.plugins.module_utils._listing import license_of
 
 from tests.lab import hub as lab
 
@@ -23,7 +24,7 @@ def server(tmp_path):
 
 
 def client(server, **options) -> Hub:
-    return Hub(HubOptions(server.url, **options))
+    return Hub(HubOptions(server.url, **{"patience": 0, **options}))
 
 
 def refusal(server, name=NAME, revision=None, **options) -> str:
@@ -173,7 +174,7 @@ def test_import_needs_no_home_and_writes_nothing(tmp_path):
     ({"license": "other"}, (), "other"), ({}, ("gguf", "license:gemma"), "gemma"), ({}, (), None),
 ])
 def test_licenses(card, tags, expected):
-    assert _hub_client._license(card, tags) == expected
+    assert license_of(card, tags) == expected
 
 
 def test_the_token_is_not_printed():
