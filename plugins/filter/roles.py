@@ -12,7 +12,7 @@ import yaml
 
 from ansible_collections.localai.fleet.plugins.module_utils._compose import env_text, image_reference, redact
 from ansible_collections.localai.fleet.plugins.module_utils._daemon import merge, text, unchanged
-from ansible_collections.localai.fleet.plugins.module_utils._modelyaml import render_all
+from ansible_collections.localai.fleet.plugins.module_utils._modelyaml import links, render_all, targets
 from ansible_collections.localai.fleet.plugins.module_utils._variables import known_names, prefixes, unknown_names
 from ansible_collections.localai.fleet.plugins.plugin_utils._filters import told
 
@@ -25,15 +25,28 @@ def daemon_settings(hardened: Mapping[str, Any], existing: str, user: Mapping[st
     return existing if unchanged(settings, existing) else text(settings)
 
 
-def model_yaml(instances: Sequence[Mapping[str, Any]], wanted: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """What the settings folder of each instance holds, one file a served name."""
-    return [{"name": instance["name"], "files": _files(render_all(instance, _plain(wanted)))} for instance in _plain(instances)]
+def model_yaml(instances: Sequence[Mapping[str, Any]], wanted: Sequence[Mapping[str, Any]], lock: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
+    """What the settings folder of each instance holds, and what its LocalAI must know of it."""
+    return [_settings(instance, _plain(wanted), _plain(lock or {})) for instance in _plain(instances)]
+
+
+def _settings(instance: Mapping[str, Any], wanted: Sequence[Mapping[str, Any]], lock: Mapping[str, Any]) -> dict[str, Any]:
+    rendered = render_all(instance, wanted, lock)
+    names = targets(rendered)
+    files = lock.get("models") or {}
+    parts = {path: target for model in instance["models"] for path, target in links(files.get(model["name"]) or {}).items()}
+    return {
+        "name": instance["name"], "names": names, "files": _files(rendered),
+        "links": [{"path": path, "target": target} for path, target in parts.items()],
+        "load": instance.get("residency") != "on_demand" and not instance.get("max_active"),
+        "needs": {names[model["name"]]: (model.get("memory") or {}).get("anonymous", 0) for model in instance["models"]},
+    }
 
 
 def _files(rendered: Mapping[str, Any]) -> list[dict[str, str]]:
     return [
-        {"name": f"{name}.yaml", "content": MANAGED + yaml.safe_dump(rendered[name], sort_keys=False, width=1000), "mode": "0640"}
-        for name in sorted(rendered)
+        {"name": f"{name}.yaml", "content": MANAGED + yaml.safe_dump(settings, sort_keys=False, width=1000), "mode": "0640"}
+        for name, settings in rendered.items()
     ]
 
 

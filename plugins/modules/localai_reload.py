@@ -10,13 +10,16 @@ module: localai_reload
 short_description: Have running LocalAI containers serve what their settings folders hold
 version_added: 0.1.0
 description:
-  - LocalAI does not watch its models. This module reloads it for new and changed models, stops the engine processes of
-    changed ones, and restarts the container when a model was removed, because nothing else drops one.
-  - What each container was last told is kept in a file, so that a run that was interrupted is made good by the next one.
+  - LocalAI does not watch its models. The settings of a model are a revision, named C(NAME.DIGEST), and served names are aliases that point to one.
+  - For a change this module loads the new revision beside the old one, moves the names by a reload, waits until the old one is idle,
+    stops it, and removes its file and its entry in LocalAI's memory. No request fails and nothing is restarted.
+  - Where the container's memory does not hold both, the old revision goes before the new one is loaded, and the requests of that moment wait.
+  - A new revision that does not load moves nothing. The names point to the old one as before, in the folder too, and the module fails with the reason.
+  - The container is restarted only when it keeps a served name that it was told to forget.
 options:
   containers:
     description:
-      - The containers.
+      - The containers, as the filter P(localai.fleet.model_yaml#filter) returns them.
     type: list
     elements: dict
     required: true
@@ -26,13 +29,13 @@ options:
         type: str
         required: true
       files:
-        description: The wanted files of its settings folder, as they were given to M(localai.fleet.config_files).
+        description: The wanted files of its settings folder, as they were given to M(localai.fleet.config_files). All others are removed.
         type: list
         elements: dict
         required: true
         suboptions:
           name:
-            description: Name of the file; without its ending it is the served name.
+            description: Name of the file; without its ending it is the name of a revision or a served name.
             type: str
             required: true
           content:
@@ -42,10 +45,34 @@ options:
           mode:
             description: Permissions; not used here.
             type: str
+      names:
+        description: The revision that each served name points to.
+        type: dict
+        required: true
+      links:
+        description: Links to the parts of models in several files; folders of others are removed.
+        type: list
+        elements: dict
+        default: []
+        suboptions:
+          path:
+            description: Path in the settings folder.
+            type: str
+            required: true
+          target:
+            description: What it points to; not used here.
+            type: str
+      load:
+        description: Whether a new revision is loaded before a name moves to it. Else its first request loads it.
+        type: bool
+        default: true
+      needs:
+        description: Memory of each revision that cannot be dropped, in bytes.
+        type: dict
+        default: {}
   path:
     description:
       - The folder that holds the settings folders.
-      - A container that started before the last change of its own is restarted when nothing is known of it.
     type: path
     required: true
   state:
@@ -63,9 +90,19 @@ options:
       - Port of LocalAI in its container.
     type: int
     default: 8080
+  load_timeout:
+    description:
+      - Seconds until a new revision must be loaded.
+    type: int
+    default: 1800
+  drain_timeout:
+    description:
+      - Seconds that the answers of an old revision get to end.
+    type: int
+    default: 600
   stop_timeout:
     description:
-      - Seconds that a container gets to finish its answers before it is killed.
+      - Seconds that a container gets to finish its answers before it is killed, when it must be restarted.
     type: int
     default: 90
   timeout:
@@ -73,6 +110,11 @@ options:
       - Seconds until a restarted container must be ready.
     type: int
     default: 120
+  root:
+    description:
+      - Read the files of the host below this directory.
+    type: path
+    default: /
 extends_documentation_fragment:
   - localai.fleet.attributes
 author:
@@ -82,9 +124,7 @@ author:
 EXAMPLES = r"""
 - name: Serve what the folder /opt/localai/config/localai/localai holds
   localai.fleet.localai_reload:
-    containers:
-      - name: localai
-        files: "{{ model_files }}"
+    containers: "{{ instances | localai.fleet.model_yaml(models_wanted, lock) }}"
     path: /opt/localai/config/localai
     state: /opt/localai/state/instances.json
     api_key: "{{ admin_key }}"
@@ -95,7 +135,7 @@ actions:
   description: What was done to each container.
   returned: success
   type: dict
-  sample: {localai: "reload, stop gemma-3-270m"}
+  sample: {localai: "load chat.0a1b2c3d, reload, stop chat.9f8e7d6c, remove chat.9f8e7d6c.yaml, forget chat.9f8e7d6c"}
 addresses:
   description: Address of each running container on its first network.
   returned: success
@@ -110,67 +150,52 @@ instances:
 """
 
 import hashlib
-import http.client
 import json
 import os
-import time
-from datetime import datetime, timezone
+import shutil
 
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.localai.fleet.plugins.module_utils import _glue
+from ansible_collections.localai.fleet.plugins.module_utils._cgroup import Tree
 from ansible_collections.localai.fleet.plugins.module_utils._errors import FleetError
-from ansible_collections.localai.fleet.plugins.module_utils._reload import Decision, Running, decide, record
+from ansible_collections.localai.fleet.plugins.module_utils._modelyaml import SPLIT, alias, is_revision
+from ansible_collections.localai.fleet.plugins.module_utils._reload import Wanted, decide, record, suspects
+from ansible_collections.localai.fleet.plugins.module_utils._server import Server, find, room
 
-# Stopping a busy engine process waits for its answer for up to 30 seconds.
-REQUEST_TIMEOUT = 60
+NOTHING = "nothing"
 
 
 def argument_spec():
     """Options as documented."""
     text = {"type": "str", "required": True}
     files = {"type": "list", "elements": "dict", "required": True, "options": {"name": text, "content": text, "mode": {"type": "str"}}}
+    links = {"type": "list", "elements": "dict", "default": [], "options": {"path": text, "target": {"type": "str"}}}
     return {
-        "containers": {"type": "list", "elements": "dict", "required": True, "options": {"name": text, "files": files}},
+        "containers": {"type": "list", "elements": "dict", "required": True, "options": {
+            "name": text, "files": files, "names": {"type": "dict", "required": True}, "links": links, "load": {"type": "bool", "default": True},
+            "needs": {"type": "dict", "default": {}}}},
         "path": {"type": "path", "required": True},
         "state": {"type": "path", "required": True},
         "api_key": {"type": "str", "required": True, "no_log": True},
         "port": {"type": "int", "default": 8080},
+        "load_timeout": {"type": "int", "default": 1800},
+        "drain_timeout": {"type": "int", "default": 600},
         "stop_timeout": {"type": "int", "default": 90},
         "timeout": {"type": "int", "default": 120},
+        "root": {"type": "path", "default": "/"},
     }
 
 
 def digests(files):
-    """Digest of the settings by served name."""
-    return {os.path.splitext(item["name"])[0]: hashlib.sha256(item["content"].encode()).hexdigest() for item in files}
+    """Digest of the settings by name."""
+    return {item["name"][:-len(".yaml")]: hashlib.sha256(item["content"].encode()).hexdigest() for item in files}
 
 
-def seconds(text):
-    """The engine's time stamp, with up to nine decimals, in seconds since 1970."""
-    whole, dummy, fraction = text.rstrip("Z").partition(".")
-    moment = datetime.strptime(whole, "%Y-%m-%dT%H:%M:%S").replace(tzinfo=timezone.utc)
-    return moment.timestamp() + float(f"0.{fraction or 0}")
-
-
-def inspect(module, name):
-    """The container and its address, or None when there is no such running container."""
-    code, out, dummy = module.run_command(["docker", "inspect", "--type", "container", name], handle_exceptions=False)
-    found = json.loads(out)[0] if code == 0 else None
-    if not found or not found["State"]["Running"]:
-        return None
-    networks = (found["NetworkSettings"].get("Networks") or {}).values()
-    address = next((network["IPAddress"] for network in networks if network.get("IPAddress")), "")
-    started = found["State"]["StartedAt"]
-    return Running(name, found["Id"], started, seconds(started)), address
-
-
-def written(path):
-    """When the folder or a settings file in it last changed, in seconds since 1970; 0 without a folder."""
-    if not os.path.isdir(path):
-        return 0.0
-    paths = [path] + [entry.path for entry in os.scandir(path) if entry.name.endswith(".yaml")]
-    return max(os.stat(name).st_mtime for name in paths)
+def held(folder):
+    """When each file of the folder was written, in seconds since 1970, by name."""
+    entries = os.scandir(folder) if os.path.isdir(folder) else ()
+    return {entry.name: entry.stat(follow_symlinks=False).st_mtime for entry in entries if not entry.is_dir(follow_symlinks=False)}
 
 
 def read_state(path):
@@ -182,81 +207,132 @@ def read_state(path):
         return {}
 
 
-def write_state(path, instances):
-    """Keep the record; the file is whole at any moment."""
-    os.makedirs(os.path.dirname(path), exist_ok=True)
-    partial = path + ".partial"
+def write(path, text):
+    """Put a text in place; the file is whole at any moment. One that is there keeps its owner and permissions."""
+    partial = os.path.join(os.path.dirname(path), f".{os.path.basename(path)}.partial")
     with open(partial, "w", encoding="utf-8") as handle:
         os.fchmod(handle.fileno(), 0o640)
-        json.dump({"instances": instances}, handle, indent=2, sort_keys=True)
-        handle.write("\n")
+        if os.path.exists(path):
+            status = os.stat(path)
+            os.fchown(handle.fileno(), status.st_uid, status.st_gid)
+            os.fchmod(handle.fileno(), status.st_mode & 0o777)
+        handle.write(text)
     os.replace(partial, path)
 
 
-def ask(module, address, method, path, body=None):
-    """Status of one request to LocalAI."""
-    connection = http.client.HTTPConnection(address, module.params["port"], timeout=REQUEST_TIMEOUT)
-    headers = {"Authorization": f"Bearer {module.params['api_key']}", "Content-Type": "application/json"}
+def write_state(path, instances):
+    """Keep the record."""
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    write(path, json.dumps({"instances": instances}, indent=2, sort_keys=True) + "\n")
+
+
+def run_of(module):
+    """A command of the host."""
+    return lambda argv: module.run_command(list(argv), handle_exceptions=False)
+
+
+def put_back(server, folder, wanted, known):
+    """The folder and LocalAI's memory as they were before: names point to what they pointed to, new revisions are gone."""
+    for name, target in wanted.names.items():
+        before = known.aliases.get(name)
+        path = os.path.join(folder, f"{name}.yaml")
+        if before == target:
+            continue
+        if before:
+            write(path, "".join(f"{key}: {json.dumps(text)}\n" for key, text in alias(name, before).items()))
+        elif name not in known.listed and os.path.exists(path):
+            os.unlink(path)
+    new = wanted.revisions - known.listed
+    for name in sorted(new):
+        if os.path.exists(os.path.join(folder, f"{name}.yaml")):
+            os.unlink(os.path.join(folder, f"{name}.yaml"))
+    server.stop(new, 60)
+    for name in sorted(new):
+        server.forget(name)
+
+
+def load_beside(module, server, folder, steps, wanted, known):
+    """Load the new revisions before a name moves; if one does not load, nothing is moved."""
     try:
-        connection.request(method, path, body=json.dumps(body or {}), headers=headers)
-        return connection.getresponse().status
-    finally:
-        connection.close()
+        for name in steps.load:
+            server.load(name, module.params["load_timeout"])
+    except FleetError as error:
+        put_back(server, folder, wanted, known)
+        raise FleetError(error.what, error.where, error.got, "Correct its settings or its file. The names point to the old settings as before.") from error
 
 
-def expect(module, name, address, path, body, allowed):
-    """One request that must be answered by one of the statuses `allowed`."""
-    try:
-        status = ask(module, address, "POST", path, body)
-    except (OSError, http.client.HTTPException) as error:
-        raise FleetError("LocalAI does not answer", f"container {name}, {path}", str(error), f"Look at docker logs {name}.") from error
-    if status not in allowed:
-        raise FleetError("LocalAI refused to take its new settings", f"container {name}, {path}", f"status {status}", f"Look at docker logs {name}.")
+def clear(folder, steps, parts):
+    """Remove files that are not wanted, and folders of links that nothing refers to."""
+    for name in steps.remove:
+        if os.path.lexists(os.path.join(folder, name)):
+            os.unlink(os.path.join(folder, name))
+    for name in unlinked(folder, parts):
+        shutil.rmtree(os.path.join(folder, SPLIT, name))
 
 
-def restart(module, name):
-    """Restart the container and wait until it is ready; returns what it is now, and its address."""
-    argv = ["docker", "restart", "--time", str(module.params["stop_timeout"]), name]
-    code, out, err = module.run_command(argv)
-    if code != 0:
-        raise FleetError("The container could not be restarted", name, (err or out).strip(), f"Look at docker logs {name}.")
-    end = time.monotonic() + module.params["timeout"]
-    while time.monotonic() < end:
-        found = inspect(module, name)
-        try:
-            if found and found[1] and ask(module, found[1], "GET", "/readyz") == 200:
-                return found
-        except (OSError, http.client.HTTPException):
-            pass
-        time.sleep(0.5)
-    raise FleetError("LocalAI was not ready in time after its restart", f"container {name}", f"{module.params['timeout']} s",
-                     f"Look at docker logs {name}.")
+def unlinked(folder, parts):
+    """Folders of links that no wanted model has."""
+    wanted = {path.split("/")[1] for path in parts}
+    below = os.path.join(folder, SPLIT)
+    return sorted(set(os.listdir(below)) - wanted) if os.path.isdir(below) else []
 
 
-def apply(module, running, address, decision):
-    """Do what was decided; returns the container and its address as they are then."""
-    if decision.restart:
-        return restart(module, running.name)
-    if decision.reload:
-        expect(module, running.name, address, "/models/reload", {}, {200})
-    for name in decision.stop:
-        expect(module, running.name, address, "/backend/shutdown", {"model": name}, {200, 404})  # 404: not loaded
-    return running, address
+def restart(module, server):
+    """Restart the container, for a name that it does not forget; returns what it is now, and its address."""
+    run = run_of(module)
+    code, out, err = run(["docker", "restart", "--time", str(module.params["stop_timeout"]), server.name])
+    found = find(run, server.name) if code == 0 else None
+    if found is None:
+        raise FleetError("The container could not be restarted", server.name, (err or out).strip(), f"Look at docker logs {server.name}.")
+    server.address = found[1]
+    server.await_ready(module.params["timeout"])
+    return found
+
+
+def apply(module, server, folder, steps, container, known, told):
+    """Carry the steps out; the running container and its address when it had to be restarted, else None. `told` is kept once it has read its settings."""
+    wanted = wanted_of(container)
+    load_beside(module, server, folder, steps, wanted, known)
+    if steps.reload:
+        server.reload()
+        kept = read_state(module.params["state"])
+        write_state(module.params["state"], list({**kept, told["name"]: told}.values()))
+    if steps.stop:
+        server.settle()
+        server.stop(steps.stop, module.params["drain_timeout"])
+    for name in steps.load_later:
+        server.load(name, module.params["load_timeout"])
+    clear(folder, steps, [link["path"] for link in container["links"]])
+    for name in steps.forget:
+        server.forget(name)
+    kept = [name for name in steps.forget if not is_revision(name) and name in server.known().listed]
+    return restart(module, server) if kept else None
+
+
+def wanted_of(container):
+    """What the container is to serve."""
+    names = [item["name"][:-len(".yaml")] for item in container["files"]]
+    return Wanted(frozenset(names) - frozenset(container["names"]), container["names"])
 
 
 def bring(module, container, recorded):
-    """Bring one container up to date; returns the decision, its new record and its address (None: not running, which only check mode accepts)."""
-    name, wanted = container["name"], digests(container["files"])
-    found = inspect(module, name) if module.get_bin_path("docker") else None
+    """Bring one container up to date; returns what was done, its new record and its address (None: not running, which only check mode accepts)."""
+    name, told = container["name"], digests(container["files"])
+    found = find(run_of(module), name) if module.get_bin_path("docker") else None
     if found is None:
         if module.check_mode:
-            return Decision(), None, None
+            return NOTHING, None, None
         raise FleetError("The container does not run", name, do=f"Look at docker logs {name}.")
     running, address = found
-    decision = decide(wanted, recorded, running, written(os.path.join(module.params["path"], name)))
+    server, folder = Server(name, address, module.params["port"], module.params["api_key"]), os.path.join(module.params["path"], name)
+    wanted = wanted_of(container)
+    known, files = server.known(), held(folder)
+    written = {file[:-len(".yaml")]: when for file, when in files.items()}
+    doubtful = suspects(wanted, known, recorded, running, written, told)
+    steps = decide(wanted, known, files, doubtful, container["load"], container["needs"], room(running, Tree(module.params["root"])))
     if not module.check_mode:
-        running, address = apply(module, running, address, decision)
-    return decision, record(wanted, running), address
+        running, address = apply(module, server, folder, steps, container, known, record(told, running)) or (running, address)
+    return str(steps), record(told, running), address
 
 
 def main():
@@ -267,16 +343,16 @@ def main():
     try:
         done = [(item["name"], *bring(module, item, before.get(item["name"]))) for item in params["containers"]]
         instances = [entry for dummy, dummy, entry, dummy in done]
-        changed = any(decision.changed for dummy, decision, dummy, dummy in done) or instances != list(before.values())
+        changed = any(steps != NOTHING for dummy, steps, dummy, dummy in done) or instances != list(before.values())
         if changed and not module.check_mode:
             write_state(params["state"], instances)
     except FleetError as error:
         _glue.fail(module, error)
     except OSError as error:
-        _glue.fail(module, FleetError("What the containers were told could not be kept", params["state"], str(error)))
-    actions = {name: str(decision) for name, decision, dummy, dummy in done}
+        _glue.fail(module, FleetError("A settings folder or what the containers were told could not be kept", params["path"], str(error)))
+    actions = {name: steps for name, steps, dummy, dummy in done}
     addresses = {name: address for name, dummy, dummy, address in done if address}
-    told = "".join(f"{name}: {action}\n" for name, action in actions.items() if action != "nothing")
+    told = "".join(f"{name}: {steps}\n" for name, steps in actions.items() if steps != NOTHING)
     module.exit_json(
         changed=changed, actions=actions, addresses=addresses, instances=[entry for entry in instances if entry],
         diff=_glue.diff("", told, "LocalAI"),

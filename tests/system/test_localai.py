@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 from deployed import groups
@@ -63,7 +64,9 @@ def test_the_backend_is_complete_and_named_by_its_digest(server: Host) -> None:
 def test_the_settings_of_a_model_are_closed_to_others(server: Host) -> None:
     folder = f"{ROOT}/config/localai"
     files = server.check_output("find %s -type f", folder).splitlines()
-    assert {path.removeprefix(f"{folder}/") for path in files} == {f"localai/{name}.yaml" for name in ("gemma-3-270m", "gpt-3.5-turbo", "gpt-4")}
+    names = {path.removeprefix(f"{folder}/localai/").removesuffix(".yaml") for path in files}
+    revision = next(name for name in names if re.fullmatch(r"gemma-3-270m\.[0-9a-f]{8}", name))
+    assert names == {"gemma-3-270m", "gpt-3.5-turbo", "gpt-4", revision}
     assert {server.file(path).mode for path in files} == {0o640}
     assert server.file(f"{folder}/localai").mode == 0o750
 

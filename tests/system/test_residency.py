@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any, Callable, Iterator
 
@@ -62,7 +63,12 @@ def containers(host: Host) -> set[str]:
 
 
 def files(host: Host) -> set[str]:
-    return {path.removeprefix(f"{SETTINGS}/") for path in host.check_output("find %s -type f", SETTINGS).splitlines()}
+    """Settings files; a revision's digest is shown as `*`."""
+    return {plain(path.removeprefix(f"{SETTINGS}/")) for path in host.check_output("find %s -type f", SETTINGS).splitlines()}
+
+
+def plain(name: str) -> str:
+    return re.sub(r"\.[0-9a-f]{8}(?=$|\.yaml$)", ".*", name)
 
 
 def asked(host: Host, container: str, path: str, body: Any = None) -> tuple[int, Any]:
@@ -78,14 +84,15 @@ def chat(model: str) -> dict[str, Any]:
 
 
 def loaded(host: Host, container: str) -> list[str]:
-    return [model["id"] for model in asked(host, container, "/system")[1]["loaded_models"]]
+    return [plain(model["id"]) for model in asked(host, container, "/system")[1]["loaded_models"]]
 
 
 def test_each_instance_has_its_own_models(lately: None, host: Host) -> None:
     assert containers(host) == {"localai", "localai-ondemand"}
-    assert files(host) == {"localai/gemma-3-270m.yaml", "localai/gpt-3.5-turbo.yaml", "localai/gpt-4.yaml", f"localai-ondemand/{NAME}.yaml"}
-    names = {name: {model["id"] for model in asked(host, name, "/v1/models")[1]["data"]} for name in containers(host)}
-    assert names == {"localai": {RESIDENT, "gpt-3.5-turbo", "gpt-4"}, "localai-ondemand": {NAME}}
+    assert files(host) == {*(f"localai/{name}.yaml" for name in (RESIDENT, f"{RESIDENT}.*", "gpt-3.5-turbo", "gpt-4")),
+                           f"localai-ondemand/{NAME}.yaml", f"localai-ondemand/{NAME}.*.yaml"}
+    names = {name: {plain(model["id"]) for model in asked(host, name, "/v1/models")[1]["data"]} for name in containers(host)}
+    assert names == {"localai": {RESIDENT, f"{RESIDENT}.*", "gpt-3.5-turbo", "gpt-4"}, "localai-ondemand": {NAME, f"{NAME}.*"}}
     assert asked(host, "localai", "/v1/chat/completions", chat(NAME))[0] == 404
     assert asked(host, "localai-ondemand", "/v1/chat/completions", chat(RESIDENT))[0] == 404
 
@@ -110,9 +117,9 @@ def test_it_answers_through_the_edge_and_all_is_as_planned(lately: None, playboo
 def test_an_idle_model_leaves_the_memory_and_comes_back(lately: None, host: Host) -> None:
     assert asked(host, "localai-ondemand", "/v1/chat/completions", chat(NAME))[0] == 200
     assert asked(host, "localai", "/v1/chat/completions", chat(RESIDENT))[0] == 200
-    assert loaded(host, "localai-ondemand") == [NAME]
+    assert loaded(host, "localai-ondemand") == [f"{NAME}.*"]
     until(lambda: not loaded(host, "localai-ondemand"), IDLE_SECONDS + 60)
-    assert loaded(host, "localai") == [RESIDENT]
+    assert loaded(host, "localai") == [f"{RESIDENT}.*"]
     assert asked(host, "localai-ondemand", "/v1/chat/completions", chat(NAME))[0] == 200
 
 

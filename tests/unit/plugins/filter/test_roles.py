@@ -37,18 +37,28 @@ def test_daemon_settings_leave_a_file_that_says_the_same() -> None:
     assert json.loads(FILTERS["daemon_settings"]({"live-restore": True}, "", {}, ["https://m"])) == {"live-restore": True, "registry-mirrors": ["https://m"]}
 
 
-def test_model_yaml_is_a_folder_an_instance_and_one_file_a_served_name() -> None:
+def test_model_yaml_is_a_folder_an_instance_and_one_file_a_name() -> None:
     model = {"name": "m", "sha256": "a" * 64, "kind": "chat", "threads": 1, "threads_batch": 1, "context": 512, "batch": 512, "slots": 1, "unified": True,
-             "kv_type": "f16", "prompt_cache": 0, "checkpoints": 0, "aliases": ["gpt-4"]}
+             "kv_type": "f16", "prompt_cache": 0, "checkpoints": 0, "aliases": ["gpt-4"], "memory": {"anonymous": 7}}
     other = {**model, "name": "n", "threads": 2, "aliases": []}
-    folders = FILTERS["model_yaml"]([{"name": "localai", "models": [model]}, {"name": "localai-ondemand", "models": [other]}],
-                                    [{"name": "m", "template": {"chat": "{{.Input}}\nassistant:"}}, {"name": "n"}])
-    assert [(folder["name"], [item["name"] for item in folder["files"]]) for folder in folders] == [
-        ("localai", ["gpt-4.yaml", "m.yaml"]), ("localai-ondemand", ["n.yaml"])]
-    files = folders[0]["files"]
-    assert [(item["name"], item["mode"]) for item in files] == [("gpt-4.yaml", "0640"), ("m.yaml", "0640")]
-    assert yaml.safe_load(files[0]["content"]) == {"name": "gpt-4", "alias": "m"}
-    assert yaml.safe_load(files[1]["content"])["template"] == {"chat": "{{.Input}}\nassistant:"}
+    lock = {"models": {"n": {"files": [{"sha256": "b" * 64}, {"sha256": "c" * 64}]}}}
+    first, second = FILTERS["model_yaml"](
+        [{"name": "localai", "residency": "resident", "max_active": None, "models": [model]},
+         {"name": "localai-ondemand", "residency": "on_demand", "max_active": 1, "models": [other]}],
+        [{"name": "m", "template": {"chat": "{{.Input}}\nassistant:"}}, {"name": "n"}], lock)
+    target = first["names"]["m"]
+    assert first["names"] == {"m": target, "gpt-4": target}
+    assert [(item["name"], item["mode"]) for item in first["files"]] == [(f"{target}.yaml", "0640"), ("m.yaml", "0640"), ("gpt-4.yaml", "0640")]
+    settings, alias, _other = (yaml.safe_load(item["content"]) for item in first["files"])
+    assert (settings["name"], settings["template"]) == (target, {"chat": "{{.Input}}\nassistant:"})
+    assert alias == {"name": "m", "alias": target}
+    assert (first["name"], first["load"], first["needs"], first["links"]) == ("localai", True, {target: 7}, [])
+    assert (second["name"], second["load"]) == ("localai-ondemand", False)
+    assert [link["path"].rpartition("/")[2] for link in second["links"]] == ["model-00001-of-00002.gguf", "model-00002-of-00002.gguf"]
+
+
+def test_models_that_outnumber_the_cores_are_loaded_by_their_first_request() -> None:
+    assert not FILTERS["model_yaml"]([{"name": "localai", "residency": "resident", "max_active": 2, "models": []}], [])[0]["load"]
 
 
 def test_unknown_variables(tmp_path) -> None:

@@ -39,9 +39,37 @@ def test_an_unknown_kind_is_a_sentence() -> None:
         _modelyaml.render({**PLANNED, "kind": "image"}, {})
 
 
-def test_render_all_has_models_and_aliases() -> None:
+def test_render_all_has_revisions_and_the_names_that_point_to_them() -> None:
     found = _modelyaml.render_all({"models": [PLANNED, {**PLANNED, "name": "n", "aliases": []}]}, [{"name": "m"}, {"name": "n"}])
-    assert found == {"m": PLAIN, "gpt-4": {"name": "gpt-4", "alias": "m"}, "n": {**PLAIN, "name": "n"}}
+    first, second = _modelyaml.revision(PLAIN), _modelyaml.revision({**PLAIN, "name": "n"})
+    assert found == {
+        first: {**PLAIN, "name": first}, second: {**PLAIN, "name": second}, "m": {"name": "m", "alias": first}, "gpt-4": {"name": "gpt-4", "alias": first},
+        "n": {"name": "n", "alias": second}}
+    assert list(found)[:2] == [first, second], "what names point to is written before them"
+    assert _modelyaml.targets(found) == {"m": first, "gpt-4": first, "n": second}
+
+
+def test_a_revision_is_named_after_its_settings() -> None:
+    name = _modelyaml.revision(PLAIN)
+    assert _modelyaml.is_revision(name)
+    assert name.startswith("m.")
+    assert name == _modelyaml.revision(dict(reversed(PLAIN.items())))
+    assert name != _modelyaml.revision({**PLAIN, "threads": 4})
+    assert not _modelyaml.is_revision("llama-3.2-1b-instruct")
+
+
+def test_a_served_name_must_not_look_like_a_revision() -> None:
+    with pytest.raises(FleetError, match="ends like the name of a model's settings.*m.0a1b2c3d"):
+        _modelyaml.render_all({"models": [{**PLANNED, "aliases": ["m.0a1b2c3d"]}]}, [{"name": "m"}])
+
+
+def test_a_model_in_several_files_is_found_by_links() -> None:
+    locked = {"files": [{"sha256": "1" * 64}, {"sha256": "2" * 64}]}
+    first = f"split/{'1' * 64}/model-00001-of-00002.gguf"
+    assert _modelyaml.links(locked) == {first: f"../../gguf/{'1' * 64}.gguf", first.replace("00001-of", "00002-of"): f"../../gguf/{'2' * 64}.gguf"}
+    assert _modelyaml.render(PLANNED, {}, locked)["parameters"]["model"] == first
+    assert _modelyaml.links({"files": [{"sha256": SHA}]}) == {}
+    assert _modelyaml.render(PLANNED, {}, {"files": [{"sha256": SHA}]}) == PLAIN
 
 
 def test_a_planned_model_must_be_wanted() -> None:
