@@ -5,7 +5,7 @@
 """The only place where engines and Ansible meet."""
 from __future__ import annotations
 
-from typing import Any, NoReturn, Sequence
+from typing import Any, Mapping, NoReturn, Sequence
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -31,3 +31,8 @@ def diff(before: str, after: str, header: str) -> dict[str, Any]:
 def told(lines: Sequence[str], header: str) -> dict[str, Any]:
     """The `diff` value of a result whose changes are told in lines of their own."""
     return {"prepared": "".join(f"{line}\n" for line in [f"{header}:", *(f"  {line}" for line in lines)] if lines)}
+
+
+def diff_of_files(before: Mapping[str, str], after: Mapping[str, str], header: str) -> list[dict[str, Any]]:
+    """The `diff` value of a result that changes several files: each of `after` with what it was."""
+    return [diff(before.get(name, ""), after[name], f"{header}: {name}") for name in sorted(after)]
