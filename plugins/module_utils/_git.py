@@ -73,7 +73,9 @@ class Author:
 
 def check_remote(remote: Remote) -> None:
     """FleetError for a URL that git would take for something else or that holds a secret, and for unusable names."""
-    if not _URL.fullmatch(remote.url):
+    if not remote.url:
+        raise FleetError("No Git repository is named", "url", do="Give its URL.")
+    if not _URL.fullmatch(remote.url) or not _splits(remote.url):
         raise FleetError("The URL of the Git repository has no known form", "url", _without_secret(remote.url),
                          "The forms that work are https://HOST/PATH, ssh://USER@HOST/PATH, USER@HOST:PATH and file:///PATH.")
     if password_of(remote.url):
@@ -241,6 +243,13 @@ def _environment(remote: Remote) -> dict[str, str]:
            *(["-o", f"UserKnownHostsFile={remote.known_hosts}", "-o", "StrictHostKeyChecking=yes"] if remote.known_hosts else [])]
     found = {**kept, "LC_ALL": "C", "GIT_TERMINAL_PROMPT": "0", "GIT_ALLOW_PROTOCOL": "file:http:https:ssh", "GIT_SSH_COMMAND": shlex.join(ssh)}
     return {**found, "GIT_SSL_CAINFO": remote.ca} if remote.ca else found
+
+
+def _splits(url: str) -> bool:
+    try:
+        return bool(urlsplit(url))
+    except ValueError:
+        return False
 
 
 def _without_secret(url: str) -> str:

@@ -8,8 +8,8 @@ from __future__ import annotations
 from difflib import get_close_matches
 from typing import Any, Iterable, Mapping, Sequence
 
-# What the public variables of these roles start with, where it is not the role's name: others own that prefix.
-PREFIXES = {"docker": "docker_engine_"}
+# What the public variables of these roles start with, where it is not the role's name alone: others own that prefix, or it is a matter of the fleet.
+PREFIXES = {"docker": ("docker_engine_",), "common": ("common_", "fleet_lock_")}
 # From this likeness on, a name is taken for a slip of the pen.
 CLOSE = 0.6
 # Set by the collection while it runs, never by a user.
@@ -24,7 +24,7 @@ def known_names(specs: Iterable[Mapping[str, Any]]) -> set[str]:
 
 def prefixes(roles: Iterable[str]) -> tuple[str, ...]:
     """What the public variables of these roles start with."""
-    return tuple(PREFIXES.get(role, f"{role}_") for role in sorted(roles))
+    return tuple(start for role in sorted(roles) for start in PREFIXES.get(role, (f"{role}_",)))
 
 
 def unknown_names(names: Iterable[str], known: Iterable[str], starts: Sequence[str]) -> list[str]:

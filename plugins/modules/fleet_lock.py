@@ -25,6 +25,10 @@ options:
       - The lock file. It is made when it is missing; its folder is not.
     type: path
     required: true
+  content:
+    description:
+      - Text of the lock, for one that is kept elsewhere. O(path) then only names it in messages, and is neither read nor written.
+    type: str
   wanted:
     description:
       - The wanted models, as in the variable C(models_wanted). Models of the lock are left alone when it is not given.
@@ -130,6 +134,10 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+text:
+  description: The text of the lock. It is the one that was read, byte for byte, when nothing changes.
+  returned: success
+  type: str
 lock:
   description: The whole lock as data, in the shape of the file.
   returned: success
@@ -171,7 +179,6 @@ changes:
 """
 
 import os
-import tempfile
 import traceback
 from datetime import datetime, timezone
 from functools import lru_cache
@@ -179,7 +186,7 @@ from typing import Any, Mapping
 
 from ansible.module_utils.basic import AnsibleModule, env_fallback, missing_required_lib
 
-from ..module_utils import _glue, _http, _lock, _lock_diff, _oci
+from ..module_utils import _glue, _http, _kept, _lock, _lock_diff, _oci
 from ..module_utils._errors import FleetError
 from ..module_utils._hub_client import ClientMissing, Hub, HubOptions
 from ..module_utils._lock import Lock, LockedImage, LockedModel, Missing
@@ -191,6 +198,7 @@ from ..module_utils._wanted import WantedModel, parse_wanted, wanted_spec
 def argument_spec() -> dict[str, Any]:
     return {
         "path": {"type": "path", "required": True},
+        "content": {"type": "str"},
         "wanted": {"type": "list", "elements": "dict", "options": wanted_spec()},
         "images": {"type": "dict"},
         "prune": {"type": "bool", "default": True},
@@ -261,42 +269,17 @@ def verify(sources: Sources, lock: Lock, fresh: Lock) -> None:
 
 
 def read(path: str) -> str:
-    try:
-        with open(path, encoding="utf-8") as stream:
-            return stream.read()
-    except FileNotFoundError:
-        return ""
-    except (OSError, UnicodeDecodeError) as error:
-        raise FleetError("The lock cannot be read", path, str(error), "Check the path and its permissions.") from error
+    """The text of a file; empty where there is none."""
+    folder, name = os.path.split(path)
+    return _kept.read(folder, [name]).get(name, "")
 
 
-def write(path: str, text: str) -> None:
-    """Replace the file at once: beside it, synced, renamed. It keeps its owner, and is readable by all."""
-    target = os.path.realpath(path)
-    temporary = ""
-    try:
-        handle, temporary = tempfile.mkstemp(prefix=f".{os.path.basename(target)}.", dir=os.path.dirname(target))
-        with os.fdopen(handle, "w", encoding="utf-8") as stream:
-            stream.write(text)
-            stream.flush()
-            os.fchmod(stream.fileno(), 0o644)
-            if os.path.exists(target) and os.geteuid() == 0:
-                os.fchown(stream.fileno(), os.stat(target).st_uid, os.stat(target).st_gid)
-            os.fsync(stream.fileno())
-        os.replace(temporary, target)
-    except OSError as error:
-        if temporary and os.path.exists(temporary):
-            os.unlink(temporary)
-        raise FleetError("The lock cannot be written", path, error.strerror or str(error), "Make its folder, or choose another path.") from error
-
-
-def put(params: Mapping[str, Any], old: Lock, new: Lock, check: bool) -> bool:
-    """Write the lock, or the proposal where one is asked for; whether that changes the file."""
-    target = params["out"] or params["path"]
-    text = _lock.dump(new)
-    changed = read(target) != text if params["out"] else new != old
-    if changed and not check:
-        write(target, text)
+def put(params: Mapping[str, Any], changes: bool, text: str, check: bool) -> bool:
+    """Write the lock, or the proposal where one is asked for; whether that changes a file, or the content that was given."""
+    target = params["out"] or (params["path"] if params["content"] is None else "")
+    changed = read(target) != text if params["out"] else changes
+    if target and changed and not check:
+        _kept.put(target, text)
     return changed
 
 
@@ -312,7 +295,8 @@ def run(module: AnsibleModule) -> dict[str, Any]:
     params = module.params
     path, sources = params["path"], Sources(params)
     wanted, images = parse_wanted(params["wanted"] or []), parse_images(params["images"] or {})
-    old = _lock.load(read(path), path)
+    given = read(path) if params["content"] is None else params["content"]
+    old = _lock.load(given, path)
     lacks = _lock.missing(old, wanted, images, params["refresh"])
     if params["resolve"] == "never":
         _lock.refuse_missing(lacks, path)
@@ -323,13 +307,16 @@ def run(module: AnsibleModule) -> dict[str, Any]:
     new = _lock.settled(new, proposed(params["out"])) if params["out"] else new
     if params["resolve"] == "verify":
         verify(sources, new, fresh)
-    changed = put(params, old, new, module.check_mode)
+    text = given if new == old else _lock.dump(new)
+    changed = put(params, new != old, text, module.check_mode)
     for warning in warnings:
         module.warn(warning)
     resolved = [{"what": "model", "name": name, "reason": reason} for name, reason in lacks.models.items()]
     resolved += [{"what": "image", "name": key, "reason": reason} for key, reason in lacks.images.items()]
     changes = _lock_diff.diff(old, new, wanted)
-    return {"changed": changed, "lock": new.as_dict(), "resolved": resolved, "changes": changes, "diff": _glue.told(changes, path)}
+    return {
+        "changed": changed, "text": text, "lock": new.as_dict(), "resolved": resolved, "changes": changes, "diff": _glue.told(changes, path),
+    }
 
 
 def main() -> None:

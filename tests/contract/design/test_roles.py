@@ -9,12 +9,12 @@ import pytest
 
 from tree import PHASES, ROOT, load, roles, service_roles, short, tasks, under
 
-PREFIX = {"docker": "docker_engine_"}
+PREFIX = {"docker": ("docker_engine_",), "common": ("common_", "fleet_lock_")}
 
 
-def prefix(role: str) -> str:
+def prefixes(role: str) -> tuple[str, ...]:
     """What the public variables of a role start with."""
-    return PREFIX.get(role, f"{role}_")
+    return PREFIX.get(role, (f"{role}_",))
 
 
 def spec(role: str) -> dict[str, Any]:
@@ -71,7 +71,7 @@ def test_every_option_is_typed_and_described(role: str) -> None:
 
 @pytest.mark.parametrize("role", roles())
 def test_public_names_tell_their_owner(role: str) -> None:
-    assert not [name for name in defaults(role) if not name.startswith(prefix(role))]
+    assert not [name for name in defaults(role) if not name.startswith(prefixes(role))]
 
 
 @pytest.mark.parametrize("role", roles())
@@ -84,7 +84,7 @@ def test_private_names_tell_their_owner(role: str) -> None:
     for path in under(f"roles/{role}/vars", suffix=".yml"):
         names.update(load(path) or {})
     names.discard("cacheable")
-    assert not {name for name in names if not name.startswith((f"__{role}_", f"__{prefix(role)}"))}
+    assert not {name for name in names if not name.startswith((f"__{role}_", *(f"__{start}" for start in prefixes(role))))}
 
 
 @pytest.mark.parametrize("path", [path for path in under("roles", suffix=".yml") if "tasks" in path.parts], ids=short)

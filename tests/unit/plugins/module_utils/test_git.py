@@ -26,7 +26,7 @@ def test_what_can_be_reached(url, branch):
 
 
 @pytest.mark.parametrize("change", [
-    {"url": "--upload-pack=x"}, {"url": "ext::sh -c id"}, {"url": "fd::3"}, {"url": "https://u:p@h/x"}, {"url": "h/x"}, {"url": ""}, {"url": "https://h/a b"},
+    {"url": "--upload-pack=x"}, {"url": "ext::sh -c id"}, {"url": "fd::3"}, {"url": "https://u:p@h/x"}, {"url": "h/x"}, {"url": ""}, {"url": "https://h/a b"}, {"url": "https://[/x"},
     {"branch": "-b"}, {"branch": "a..b"}, {"branch": "a b"}, {"branch": "a.lock"}, {"branch": "a/"}, {"branch": "x@{1}"}, {"branch": ""},
     {"folder": "/a"}, {"folder": "a/"}, {"folder": "a/../b"}, {"folder": "."}, {"folder": ".git"},
 ])

@@ -12,6 +12,10 @@ SPECS = [
 STARTS = _variables.prefixes(["localai", "docker"])
 
 
+def test_prefixes() -> None:
+    assert _variables.prefixes(["models", "docker", "common"]) == ("common_", "fleet_lock_", "docker_engine_", "models_")
+
+
 def test_known_names_of_every_entry_point() -> None:
     assert _variables.known_names(SPECS) == {"localai_port", "localai_environment", "localai_remove_data", "docker_engine_daemon"}
 

@@ -130,6 +130,15 @@ def test_quartet_of_a_proposal(run_module, args, tmp_path):
     assert run_module("fleet_lock", args)["changed"] and "nonsense" not in out.read_text()
 
 
+def test_a_lock_that_is_kept_elsewhere(run_module, args):
+    first = run_module("fleet_lock", {**args, "content": ""})
+    assert first["changed"] and yaml.safe_load(first["text"]) == first["lock"] and not os.path.exists(args["path"])
+    given = first["text"] + "# a comment\n"
+    again = run_module("fleet_lock", {**args, "content": given})
+    assert not again["changed"] and again["text"] == given and again["lock"] == first["lock"]
+    assert f"{args['path']}, line 1" in run_module("fleet_lock", {**args, "content": "nonsense: ["})["msg"]
+
+
 def test_nothing_can_be_refreshed_without_asking(run_module, args):
     run_module("fleet_lock", args)
     assert "model tiny (asked for)" in run_module("fleet_lock", {**args, "refresh": ["tiny"], "resolve": "never"})["msg"]
