@@ -22,6 +22,8 @@ options:
       source:
         description:
           - Where the model comes from, C(hf://OWNER/REPOSITORY), with C(@REVISION) behind it to pin a branch, tag or commit.
+          - Or V(search), for a model that is searched for by O(wanted[].search). What was found is locked, and searched for again only when that is asked
+            for, or when the policy changes.
           - Or C(https://HOST/PATH/FILE.gguf) together with O(wanted[].sha256). The URL becomes part of the lock, so it must hold no secret.
         type: str
         required: true
@@ -146,4 +148,9 @@ options:
           - Path of the projector in the repository, instead of a choice. It implies O(wanted[].vision).
           - V(none) keeps a model that could read images without its projector.
         type: str
+      search:
+        description:
+          - With V(search) as O(wanted[].source), what is searched for, in the options of C(search) of M(localai.fleet.hf_gguf_info). The first
+            that is found is taken.
+        type: dict
 """

@@ -13,7 +13,7 @@ from ._errors import FleetError
 from ._gguf import Header
 from ._lock_text import parse, render
 from ._oci import Image
-from ._wanted import NAME, SHA256, WantedModel, parse_source
+from ._wanted import NAME, SEARCH, SHA256, WantedModel, parse_source
 
 SCHEMA = 1
 _COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -48,7 +48,7 @@ class LockedFile:
 class LockedModel:
     """A wanted model pinned to files: one, or the shards of a split set in order, whose joined header is kept; and the projector beside them.
 
-    `quant` is the one asked for; where a file was asked for, that file's own.
+    `quant` is the one asked for; where a file was asked for, that file's own. `search` is the policy that found it, None when it was not searched.
     """
 
     source: str
@@ -63,6 +63,7 @@ class LockedModel:
     resolved_at: str
     resolved_by: str
     projector: LockedFile | None = None
+    search: Mapping[str, Any] | None = None
 
     @property
     def size(self) -> int:
@@ -139,13 +140,15 @@ def why_missing(entry: LockedModel | None, wanted: WantedModel) -> str:
     if entry is None:
         return "not in the lock"
     now, then = wanted.parsed_source, parse_source(entry.source)
-    if (now.repository, now.url) != (then.repository, then.url):
+    if replace(now, revision=None) != replace(then, revision=None):
         return f"source was {entry.source}"
+    if entry.search != wanted.search:
+        return f"search was {_policy(entry.search)}"
     if now.revision != then.revision and now.revision != entry.commit:
         return f"revision was {then.revision or 'the newest'}, is {now.revision or 'the newest'}"
     if wanted.file and wanted.file not in [file.path for file in entry.files]:
         return f"file was {entry.files[0].path}"
-    if now.kind == "hf" and not wanted.file and entry.quant != wanted.quant:
+    if now.kind != "https" and not wanted.file and entry.quant != wanted.quant:
         return f"quant was {entry.quant}"
     if wanted.sha256 and wanted.sha256 != entry.files[0].sha256:
         return f"sha256 was {entry.files[0].sha256}"
@@ -241,7 +244,7 @@ def _image(data: Any, where: str) -> LockedImage:
 
 
 def _model(data: Any, where: str) -> LockedModel:
-    _mapping(data, where, {item.name for item in fields(LockedModel)}, optional={"projector"})
+    _mapping(data, where, {item.name for item in fields(LockedModel)}, optional={"projector", "search"})
     for key in ("source", "architecture", "resolved_at", "resolved_by"):
         _text(data, key, where)
     for key in ("quant", "license"):
@@ -256,10 +259,12 @@ def _model(data: Any, where: str) -> LockedModel:
 
 def _check_origin(data: Mapping[str, Any], where: str) -> None:
     source = parse_source(data["source"], f"{where}.source")
-    if source.kind == "hf":
+    if isinstance(data.get("search"), dict) != (source.kind == SEARCH):
+        raise FleetError("The lock's source and search do not fit together", f"{where}.search", _short(data.get("search")), _BY_HAND)
+    if source.kind != "https":
         _text(data, "repository", where)
         _text(data, "commit", where, _COMMIT, "40 hexadecimal digits")
-        if data["repository"] != source.repository:
+        if source.repository and data["repository"] != source.repository:
             raise FleetError("The lock's repository is not that of its source", f"{where}.repository", data["repository"], _BY_HAND)
     elif data["repository"] is not None or data["commit"] is not None:
         raise FleetError("The lock has a repository for a source that is none", where, _short(data["repository"]), _BY_HAND)
@@ -321,6 +326,11 @@ def _short(value: Any) -> str:
 
 
 # --- comparisons ---
+
+
+def _policy(search: Mapping[str, Any] | None) -> str:
+    told = {key: " ".join(map(str, value)) if isinstance(value, list) else value for key, value in sorted((search or {}).items())}
+    return ", ".join(f"{key} {value}" for key, value in told.items()) or "for anything"
 
 
 def _why_projector(locked: LockedFile | None, wanted: WantedModel) -> str:

@@ -5,7 +5,7 @@
 """What changes between two locks, for people: a line for each model and image. Pure."""
 from __future__ import annotations
 
-from typing import Any, Callable, Iterable, List, Mapping, Tuple
+from typing import Any, Callable, Iterable, List, Mapping, Sequence, Tuple
 
 from ._errors import FleetError
 from ._gguf import Header
@@ -14,25 +14,29 @@ from ._memory import estimate
 from ._needs import settings_of
 from ._wanted import WantedModel
 
-def diff(old: Lock, new: Lock, wanted: Iterable[WantedModel] = ()) -> list[str]:
+def diff(old: Lock, new: Lock, wanted: Iterable[WantedModel] = (), isas: Iterable[tuple[str, ...]] = ()) -> list[str]:
     """What changes, a line for each entry: images first, each by name.
 
-    A model's line tells what it was and is, size, licence, chat template, and the memory it is planned with at the context and slots of
-    its item of `wanted`, on a host whose instruction sets are not known. What stays the same is told once.
+    A model's line tells what it was and is, size, license, chat template, and the memory it is planned with at the context and slots of
+    its item of `wanted`, on hosts with the instruction sets `isas` (see `planned_bytes`). What changes is told before what stays.
     """
-    by_name = {model.name: model for model in wanted}
+    by_name, kinds = {model.name: model for model in wanted}, sorted(set(isas)) or [()]
     lines = _changes(old.images, new.images, "image", lambda _key, image: [("", _image(image))])
-    return lines + _changes(old.models, new.models, "model", lambda name, model: _model(model, by_name.get(name)))
+    return lines + _changes(old.models, new.models, "model", lambda name, model: _model(model, by_name.get(name), kinds))
 
 
-def planned_bytes(model: LockedModel, wanted: WantedModel) -> int | None:
-    """Memory that is planned for a locked model: what cannot be dropped and its files; None when the engine refuses the settings."""
+def planned_bytes(model: LockedModel, wanted: WantedModel, isas: Sequence[tuple[str, ...]] = ((),)) -> int | None:
+    """Memory that is planned for a locked model: what cannot be dropped and its files, on the host that needs most; None when the engine refuses.
+
+    The engine rewrites weights in memory by a host's instruction sets; an empty tuple is a host of which these are not known.
+    """
     header = Header.from_dict(model.header)
+    projector = model.projector.size if model.projector else 0
     try:
-        memory = estimate(header, settings_of(wanted, header, projector=model.projector.size if model.projector else 0))
+        found = [estimate(header, settings_of(wanted, header, isa, projector)) for isa in isas]
     except FleetError:  # the plan says it, with all that belongs to it
         return None
-    return memory.anonymous + memory.file_backed
+    return max(memory.anonymous + memory.file_backed for memory in found)
 
 
 def size(count: int) -> str:
@@ -86,15 +90,16 @@ def _image(image: LockedImage) -> str:
     return f"{image.name}:{image.version} {image.digest[:19]} {image.platform}"
 
 
-def _model(model: LockedModel, wanted: WantedModel | None) -> list[Fact]:
+def _model(model: LockedModel, wanted: WantedModel | None, isas: Sequence[tuple[str, ...]]) -> list[Fact]:
     at = f"@{model.commit[:12]}" if model.commit else ""
     return [
         ("", f"{model.repository or model.source}{at} {model.quant or ''}".strip()),
+        ("found by", "search" if model.search is not None else ""),
         ("file", _files(model)),
         ("size", model.size),
         ("projector", f"{model.projector.path} ({size(model.projector.size)})" if model.projector else ""),
         ("license", model.license or "unknown"),
-        ("memory", planned_bytes(model, wanted) if wanted else None),
+        ("memory", planned_bytes(model, wanted, isas) if wanted else None),
         ("chat template", (model.chat_template_sha256 or "")[:12]),
     ]
 

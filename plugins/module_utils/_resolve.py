@@ -6,39 +6,45 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any, Callable, Sequence
+from typing import Any, Callable, Mapping, Sequence
 from urllib.parse import unquote, urlsplit
 
 from . import _http
+from ._capacity import Capacity
 from ._errors import FleetError
+from ._fits import Site
 from ._gguf import Header, HttpSource, read_header
 from ._hub import RepoFile, choose
 from ._hub_client import Hub
 from ._lock import LockedFile, LockedModel, only_projector, why_missing
 from ._names import FILE_TYPES, parse_name
 from ._projector import check_projector, choose_projector
+from ._search import Policy, search
 from ._version import VERSION
-from ._wanted import WantedModel
+from ._wanted import SEARCH, Source, WantedModel
 
 BY = f"localai.fleet {VERSION}"
+SIZING = ("context", "slots", "kv_type", "prompt_cache_mib", "vision")
+"""Options of a wanted model that say how much memory it needs."""
+_REASONS = 3
 
 
 def resolve_model(
     wanted: WantedModel, hub: Callable[[], Hub], now: str, ca_path: str | None = None, known: LockedModel | None = None,
+    capacities: Mapping[str, Capacity] | None = None,
 ) -> tuple[LockedModel, list[str]]:
     """The lock's entry for a wanted model, and warnings in words.
 
-    `hub` is called when the source is a repository, which costs one call of its API. `now` is the time to write (ISO 8601). `known` is the
-    entry that the lock has: where only its projector is wanted otherwise, its commit stays, and it is returned as it is when what is found
-    are the same files under the same license. FleetError when the source does not have the model, lacks a shard or the projector, or has
-    another file than `sha256` says.
+    `hub` is called when the source is a repository, which costs one call of its API, or a search, which costs a page of its list and a call for
+    each repository that is read. `now` is the time to write (ISO 8601). `known` is the entry that the lock has: where only its projector is
+    wanted otherwise, its commit stays, and it is returned as it is when what is found are the same files under the same license. A search takes
+    only what fits one of `capacities`, by host, where they are given. FleetError when the source does not have the model, lacks a shard or the
+    projector, or has another file than `sha256` says.
     """
-    source = wanted.parsed_source
-    if source.kind == "hf":
-        stays = known.commit if known and only_projector(known, wanted) else None
-        entry = _from_hub(wanted, hub(), stays or source.revision, now, known)
-    else:
+    if wanted.parsed_source.kind == "https":
         entry = _from_web(wanted, ca_path, now, known)
+    else:
+        entry = _from_hub(wanted, _place(wanted, hub(), known, capacities), hub(), now, known)
     if entry is known:
         return entry, []
     header = Header.from_dict(entry.header)
@@ -46,16 +52,35 @@ def resolve_model(
     return entry, _warnings(wanted, entry, header)
 
 
-def _from_hub(wanted: WantedModel, hub: Hub, revision: str | None, now: str, known: LockedModel | None) -> LockedModel:
-    name = wanted.parsed_source.repository or ""
-    repository = hub.repository(name, revision)
+def _place(wanted: WantedModel, hub: Hub, known: LockedModel | None, capacities: Mapping[str, Capacity] | None) -> Source:
+    """The repository and the revision that a model is taken from."""
+    if known and only_projector(known, wanted):
+        return Source("hf", known.repository, known.commit)
+    source = wanted.parsed_source
+    return _searched(wanted, hub, capacities) if source.kind == SEARCH else source
+
+
+def _searched(wanted: WantedModel, hub: Hub, capacities: Mapping[str, Capacity] | None) -> Source:
+    """Where the first model is that the policy takes."""
+    policy = Policy.from_dict({**(wanted.search or {}), "quant": wanted.quant, "count": 1}, f"{wanted.name}.search")
+    options = {name: getattr(wanted, name) for name in SIZING}
+    result = search(hub, policy, site=Site(capacities, options=options) if capacities else None)
+    if not result.candidates:
+        reasons = [f"{item.repository}: {item.reason}" for item in result.refused[:_REASONS]]
+        raise FleetError("The search finds no model", f"{wanted.name}.search", " ".join(reasons) or "an empty list", "Ask for less in its policy.")
+    return Source("hf", result.candidates[0].repository, result.candidates[0].commit)
+
+
+def _from_hub(wanted: WantedModel, place: Source, hub: Hub, now: str, known: LockedModel | None) -> LockedModel:
+    name = place.repository or ""
+    repository = hub.repository(name, place.revision)
     files = choose(repository.files, wanted.quant, wanted.file, where=name)
     if wanted.sha256 and wanted.sha256 != files[0].sha256:
         raise FleetError("The repository's file is not the one whose sha256 is wanted", f"{name}, {files[0].path}",
                          f"{files[0].sha256}, wanted {wanted.sha256}", "Correct sha256, or pin the revision that has it.")
     beside = choose_projector(repository.files, files[0].path, wanted.projector, where=name) if wanted.wants_projector else None
     locked, projector = tuple(map(_locked, files)), _locked(beside) if beside else None
-    same = known is not None and not why_missing(known, wanted) and (known.files, known.projector) == (locked, projector)
+    same = known is not None and not why_missing(known, wanted) and (known.repository, known.files, known.projector) == (name, locked, projector)
     if known and same and repository.license in (None, known.license):
         return known
     if beside:
@@ -91,11 +116,11 @@ def _from_web(wanted: WantedModel, ca_path: str | None, now: str, known: LockedM
 
 
 def _entry(wanted: WantedModel, header: Header, files: tuple[LockedFile, ...], now: str, **origin: Any) -> LockedModel:
-    by_quant = wanted.parsed_source.kind == "hf" and not wanted.file
+    by_quant = wanted.parsed_source.kind != "https" and not wanted.file
     return LockedModel(
         source=wanted.source, files=files, quant=wanted.quant if by_quant else _quant(files[0].path, header),
         architecture=header.architecture, chat_template_sha256=header.chat_template_sha256, header=header.as_dict(),
-        resolved_at=now, resolved_by=BY, **origin,
+        resolved_at=now, resolved_by=BY, search=wanted.search, **origin,
     )
 
 

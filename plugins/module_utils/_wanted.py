@@ -25,7 +25,8 @@ MAX_SLOTS = 64
 MAX_SHARDS = 64
 LEAST_WEIGHT, MOST_WEIGHT = 0.001, 1000
 NO_PROJECTOR = "none"
-SOURCE_FORMS = "hf://OWNER/REPOSITORY[@REVISION] and https://HOST/PATH/FILE.gguf with sha256"
+SEARCH = "search"
+SOURCE_FORMS = "hf://OWNER/REPOSITORY[@REVISION], https://HOST/PATH/FILE.gguf with sha256, and search with its policy"
 
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 _ALIAS = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
@@ -38,7 +39,7 @@ _FILE_SUFFIXES = (".gguf", ".yaml", ".yml", ".bin", ".json")
 
 @dataclass(frozen=True)
 class Source:
-    """Where a model comes from: `hf` with repository and revision, or `https` with url."""
+    """Where a model comes from: `hf` with repository and revision, `https` with url, or `search`, by the wanted model's own policy."""
 
     kind: str
     repository: str | None = None
@@ -60,7 +61,10 @@ class Template:
 
 @dataclass(frozen=True)
 class WantedModel:
-    """One item of `models_wanted`. `context` in tokens, `prompt_cache_mib` in MiB; None means "decide for me"."""
+    """One item of `models_wanted`. `context` in tokens, `prompt_cache_mib` in MiB; None means "decide for me".
+
+    `search` is the policy of a source that is searched, as `_search.Policy` takes it, without what it leaves open; its quant is `quant` too.
+    """
 
     name: str
     source: str
@@ -85,6 +89,7 @@ class WantedModel:
     max_tokens: int | None = None
     vision: bool = False
     projector: str | None = None
+    search: Mapping[str, Any] | None = None
 
     @property
     def wants_projector(self) -> bool:
@@ -132,6 +137,7 @@ def wanted_spec() -> dict[str, Any]:
         "max_tokens": {**number, "no_log": False},
         "vision": {"type": "bool", "default": False},
         "projector": text,
+        "search": {"type": "dict"},
     }
 
 
@@ -142,6 +148,8 @@ def parse_source(text: str, where: str = "source") -> Source:
         return Source("hf", repository=found["repository"], revision=found["revision"])
     if _is_https_gguf(text):
         return Source("https", url=text)
+    if text == SEARCH:
+        return Source(SEARCH)
     raise FleetError("The model source has no known form", where, _without_secrets(text),
                      f"The forms that work are {SOURCE_FORMS}.")
 
@@ -185,6 +193,8 @@ def _parse_item(index: int, item: Mapping[str, Any]) -> WantedModel:
     for key in ("name", "source"):
         if not given.get(key):
             raise FleetError(f"A wanted model has no {key}", where, do=f"Give it {key}.")
+    if not isinstance(given.get("search", {}), Mapping):
+        raise FleetError("The search is not a mapping", f"{where}.search", repr(given["search"]), "Give it the options of a search.")
     model = _typed(given)
     _check_names(model, where)
     _check_file(model, f"{where}, {model.name}")
@@ -199,7 +209,9 @@ def _typed(given: Mapping[str, Any]) -> WantedModel:
         values[key] = tuple(str(word) for word in given.get(key, ()))
     template = given.get("template", {})
     values["template"] = Template(**{key: template.get(key) or "" for key in ("chat", "chat_message", "completion")})
-    values["quant"] = str(given.get("quant", "Q4_K_M")).upper()
+    if given["source"] == SEARCH:
+        values["search"] = {key: value for key, value in (given.get("search") or {}).items() if value is not None}
+    values["quant"] = str((values.get("search") or {}).get("quant") or given.get("quant", "Q4_K_M")).upper()
     if "sha256" in given:
         values["sha256"] = str(given["sha256"]).lower()
     return WantedModel(**values)
@@ -231,6 +243,8 @@ def _check_file(model: WantedModel, where: str) -> None:
         raise FleetError("The sha256 is not 64 hexadecimal digits", f"{where}.sha256", model.sha256)
     if source.kind == "https" and not model.sha256:
         raise FleetError("An https:// source has no sha256", where, do="Give the file's sha256, as its publisher states it.")
+    if model.search is not None and source.kind != SEARCH:
+        raise FleetError("A search is given for a source that is not searched", f"{where}.search", model.source, "Say source: search, or leave it out.")
     if not _QUANT.fullmatch(model.quant):
         raise FleetError("The quant is not a quant's name", f"{where}.quant", model.quant, "An example is Q4_K_M.")
     for option, path in (("file", model.file), ("projector", model.projector)):
@@ -244,7 +258,7 @@ def _check_file(model: WantedModel, where: str) -> None:
 def _check_path(path: str, source: Source, where: str) -> None:
     if source.kind != "hf":
         raise FleetError("A file in a repository is asked for, and the source is no repository", where, path,
-                         f"Leave {where.rpartition('.')[2]} out; the URL names the model's file.")
+                         f"Leave {where.rpartition('.')[2]} out, or name the repository as source.")
     steps = path.split("/")
     if not path.lower().endswith(".gguf") or "" in steps or ".." in steps or "." in steps:
         raise FleetError("The file is not a path of a GGUF file inside a repository", where, path)

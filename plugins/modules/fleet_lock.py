@@ -37,6 +37,12 @@ options:
       - The wanted images, by key, each with C(name), its full name such as V(quay.io/go-skynet/local-ai), and C(version), an exact tag.
         V(latest) is refused. Images of the lock are left alone when it is not given.
     type: dict
+  capacities:
+    description:
+      - The capacity of each host, as M(localai.fleet.capacity_facts) returns it. A search takes only what fits on one of them, and RV(changes)
+        tells the memory on those hosts.
+    type: dict
+    default: {}
   prune:
     description:
       - Whether models and images that are no longer wanted leave the lock.
@@ -170,7 +176,7 @@ resolved:
 changes:
   description:
     - What changes in the lock O(path), a line for each entry. Ansible's diff mode shows the same lines.
-    - The memory of a model is what is planned for it at its context and slots, on a host whose instruction sets are not known.
+    - The memory of a model is what is planned for it and its files at its context and slots, on the host of O(capacities) that needs most.
   returned: success
   type: list
   elements: str
@@ -187,6 +193,7 @@ from typing import Any, Mapping
 from ansible.module_utils.basic import AnsibleModule, env_fallback, missing_required_lib
 
 from ..module_utils import _glue, _http, _kept, _lock, _lock_diff, _oci
+from ..module_utils._capacity import Capacity
 from ..module_utils._errors import FleetError
 from ..module_utils._hub_client import ClientMissing, Hub, HubOptions
 from ..module_utils._lock import Lock, LockedImage, LockedModel, Missing
@@ -201,6 +208,7 @@ def argument_spec() -> dict[str, Any]:
         "content": {"type": "str"},
         "wanted": {"type": "list", "elements": "dict", "options": wanted_spec()},
         "images": {"type": "dict"},
+        "capacities": {"type": "dict", "default": {}},
         "prune": {"type": "bool", "default": True},
         "refresh": {"type": "list", "elements": "str", "default": []},
         "out": {"type": "path"},
@@ -234,15 +242,19 @@ class Sources:
             params["registry"], params["registry_username"] or "", params["registry_password"] or "", params["registry_ca"], params["timeout"],
         )
         self.hub = lru_cache(maxsize=None)(self._hub)
+        self.capacities = lru_cache(maxsize=None)(self._capacities)
         self._opener = lru_cache(maxsize=None)(_http.build_opener)
 
     def _hub(self) -> Hub:
         params = self.params
         return Hub(HubOptions(params["hub_endpoint"], params["hub_token"] or "", params["hub_ca"], params["timeout"]))
 
+    def _capacities(self) -> dict[str, Capacity]:
+        return {host: Capacity.from_dict(data) for host, data in self.params["capacities"].items()}
+
     def model(self, wanted: WantedModel, known: LockedModel | None) -> tuple[LockedModel, list[str]]:
         now = datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
-        return resolve_model(wanted, self.hub, now, self.params["hub_ca"], known)
+        return resolve_model(wanted, self.hub, now, self.params["hub_ca"], known, self.capacities())
 
     def image(self, image: Image) -> LockedImage:
         pin = _oci.resolve(image, self.registry, self._opener(self.registry.ca_path))
@@ -313,7 +325,7 @@ def run(module: AnsibleModule) -> dict[str, Any]:
         module.warn(warning)
     resolved = [{"what": "model", "name": name, "reason": reason} for name, reason in lacks.models.items()]
     resolved += [{"what": "image", "name": key, "reason": reason} for key, reason in lacks.images.items()]
-    changes = _lock_diff.diff(old, new, wanted)
+    changes = _lock_diff.diff(old, new, wanted, (capacity.isa for capacity in sources.capacities().values()))
     return {
         "changed": changed, "text": text, "lock": new.as_dict(), "resolved": resolved, "changes": changes, "diff": _glue.told(changes, path),
     }

@@ -179,6 +179,27 @@ def test_two_fresh_images_of_one_tag_agree():
         _lock.check_same(Lock(), Lock(images={"a": NGINX, "b": replace(NGINX, digest="sha256:" + "e" * 64)}))
 
 
+FOUND = replace(TINY, source="search", search={"category": "code"})
+WANTED_FOUND = replace(WANTED, source="search", search={"category": "code"})
+
+
+def test_what_was_searched_for_is_kept():
+    assert _lock.load(_lock.dump(Lock(models={"tiny": FOUND}))).models["tiny"] == FOUND
+    for change in ({"search": None}, {"source": "hf://acme/Tiny-GGUF"}, {"search": "code"}):
+        data = {"schema": 1, "models": {"tiny": {**Lock(models={"tiny": FOUND}).as_dict()["models"]["tiny"], **change}}}
+        data["models"]["tiny"]["files"] = [dict(file) for file in data["models"]["tiny"]["files"]]
+        with pytest.raises(FleetError, match="source and search do not fit together .the lock, models.tiny.search"):
+            _lock.validate(data)
+
+
+@pytest.mark.parametrize("entry, change, reason", [
+    (FOUND, {}, ""), (FOUND, {"context": 8192}, ""), (FOUND, {"search": {"category": "chat"}}, "search was category code"), (FOUND, {"quant": "Q8_0"}, "quant was Q4_K_M"),
+    (replace(FOUND, search={}), {}, "search was for anything"), (TINY, {}, "source was hf://acme/Tiny-GGUF"), (FOUND, {"source": "hf://acme/Tiny-GGUF"}, "source was search"),
+])
+def test_what_a_model_that_is_searched_for_lacks(entry, change, reason):
+    assert _lock.why_missing(entry, replace(WANTED_FOUND, **change)) == reason
+
+
 SEEING = replace(TINY, projector=LockedFile("mmproj-F16.gguf", 1000, "e" * 64))
 
 

@@ -65,6 +65,14 @@ def test_memory_is_that_of_the_wanted_context_and_slots():
     assert f"memory {_lock_diff.size(small)} -> {_lock_diff.size(small + 100 * MIB)} (+100.0 MiB)" in line
 
 
+def test_memory_is_that_of_the_host_that_needs_most():
+    wanted = WantedModel(name="tiny", source="hf://acme/Tiny-GGUF")
+    unknown, avx2, plain = (_lock_diff.planned_bytes(TINY, wanted, [isa]) for isa in ((), ("sse42", "avx", "avx2"), ("sse42",)))
+    assert plain < avx2 <= unknown and avx2 - plain == 400 * MIB  # the weights that AVX2 has rewritten
+    line = _lock_diff.diff(Lock(), Lock(models={"tiny": TINY}), [wanted], [("sse42",), ("sse42", "avx", "avx2")])[0]
+    assert f"memory {_lock_diff.size(avx2)}" in line
+
+
 def test_memory_counts_the_projector_and_leaves_out_what_the_engine_refuses():
     wanted = WantedModel(name="tiny", source="hf://acme/Tiny-GGUF", vision=True)
     without, with_it = (_lock_diff.planned_bytes(replace(TINY, projector=projector), wanted) for projector in (None, PROJECTOR))

@@ -32,6 +32,7 @@ def test_values_are_normalised():
 @pytest.mark.parametrize("text, expected", [
     ("hf://owner/repo", _wanted.Source("hf", "owner/repo")),
     ("hf://owner/Repo-1.5_x-GGUF@main", _wanted.Source("hf", "owner/Repo-1.5_x-GGUF", "main")),
+    ("search", _wanted.Source("search")),
     ("hf://owner/repo@refs/pr/1", _wanted.Source("hf", "owner/repo", "refs/pr/1")),
     ("https://h.example.com:8443/x.GGUF?a=b", _wanted.Source("https", url="https://h.example.com:8443/x.GGUF?a=b")),
 ])
@@ -86,6 +87,10 @@ def test_other_sources_name_the_forms_that_work(text):
     ({"file": "x.safetensors"}, ("not a path",)),
     ({"projector": "../x.gguf"}, ("not a path", "tiny.projector")),
     ({"projector": "mmproj"}, ("not a path", "mmproj")),
+    ({"search": {}}, ("not searched", "tiny.search", "source: search")),
+    ({"source": "search", "search": "x"}, ("not a mapping", "models_wanted[0].search", "'x'")),
+    ({"source": "search", "file": "x.gguf"}, ("no repository",)),
+    ({"source": "search", "search": {"quant": "../x"}}, ("not a quant's name",)),
     ({"vision": "yes"}, ("neither true nor false", "tiny.vision", "yes")),
 ])
 def test_bad_values_are_sentences(change, words):
@@ -105,6 +110,15 @@ def test_bad_values_are_sentences(change, words):
 def test_bad_items(item, word):
     with pytest.raises(FleetError, match=word):
         _wanted.parse_wanted([item])
+
+
+@pytest.mark.parametrize("change, search, quant", [
+    ({}, {}, "Q4_K_M"), ({"quant": "q8_0"}, {}, "Q8_0"), ({"search": {"category": "code", "language": None}}, {"category": "code"}, "Q4_K_M"),
+    ({"quant": "Q8_0", "search": {"quant": "q5_k_m"}}, {"quant": "q5_k_m"}, "Q5_K_M"),
+])
+def test_a_search_is_kept_as_it_is_asked(change, search, quant):
+    model = _wanted.parse_wanted([{"name": "tiny", "source": "search", **change}])[0]
+    assert (model.search, model.quant) == (search, quant) and _wanted.parse_wanted([HF])[0].search is None
 
 
 @pytest.mark.parametrize("change, wants", [

@@ -4,7 +4,9 @@ from __future__ import annotations
 import os
 import re
 
+import fleets
 import hub_repository
+import hub_shop
 import pytest
 import registry_server
 import yaml
@@ -128,6 +130,58 @@ def test_quartet_of_a_proposal(run_module, args, tmp_path):
         assert not again["changed"] and again["changes"] == real["changes"] and again["lock"] == real["lock"]
     out.write_text("nonsense: [")
     assert run_module("fleet_lock", args)["changed"] and "nonsense" not in out.read_text()
+
+
+@pytest.fixture
+def searched(args, tmp_path):
+    """A wanted model that is searched for, in a Hub where two are found."""
+    for rank, name in ((1, "acme/Small-GGUF"), (2, "acme/Trendy-GGUF")):
+        hub_shop.add(tmp_path / "hub", name, trendingScore=rank)
+    del args["images"], args["registry"]
+    return {**args, "wanted": [{"name": "best", "source": "search", "search": {"publishers": ["acme"], "category": "chat"}}]}
+
+
+def test_quartet_of_a_search(run_module, searched, server, tmp_path):
+    predicted = run_module("fleet_lock", searched, check=True)
+    server.log.clear()
+    real = run_module("fleet_lock", searched)
+    assert without_time(real) == without_time(predicted) and server.log.calls()["list"] == 1
+    entry = real["lock"]["models"]["best"]
+    assert (entry["source"], entry["repository"], entry["search"]) == ("search", "acme/Trendy-GGUF", {"publishers": ["acme"], "category": "chat"})
+    assert "best: added, acme/Trendy-GGUF@" in real["changes"][0] and "found by search" in real["changes"][0]
+    hub_shop.add(tmp_path / "hub", "acme/Newest-GGUF", trendingScore=9)
+    server.log.clear()
+    for check in (True, False):
+        assert not run_module("fleet_lock", searched, check=check)["changed"]
+    assert server.log.as_list() == []
+    assert run_module("fleet_lock", {**searched, "refresh": ["best"]})["lock"]["models"]["best"]["repository"] == "acme/Newest-GGUF"
+    assert not run_module("fleet_lock", {**searched, "refresh": ["best"]})["changed"]
+
+
+def test_another_policy_is_searched_for_again(run_module, searched):
+    run_module("fleet_lock", searched)
+    searched["wanted"][0]["search"] = {"text": "small"}
+    result = run_module("fleet_lock", searched)
+    assert result["resolved"][0]["reason"] == "search was category chat, publishers acme"
+    assert result["lock"]["models"]["best"]["repository"] == "acme/Small-GGUF"
+
+
+@pytest.mark.parametrize("change, words", [
+    ({"wanted": [{"name": "best", "source": "search", "search": {"licenses": ["gpl-3.0"]}}]}, ("The search finds no model", "best.search", "acme/Trendy-GGUF:")),
+    ({"wanted": [{"name": "best", "source": "search", "search": {"licence": "mit"}}]}, ("unknown key", "best.search", "licence")),
+    ({"capacities": {"ai1": {"schema": 9}}}, ("schema",)),
+])
+def test_a_search_that_finds_nothing_says_why(run_module, searched, change, words):
+    result = run_module("fleet_lock", {**searched, **change})
+    assert result["failed"] and not os.path.exists(searched["path"])
+    for word in words:
+        assert word in result["msg"]
+
+
+def test_a_search_takes_what_fits_the_hosts(run_module, searched):
+    small = fleets.host(memory=600 << 20).as_dict()
+    assert "The search finds no model" in run_module("fleet_lock", {**searched, "capacities": {"ai1": small}})["msg"]
+    assert run_module("fleet_lock", {**searched, "capacities": {"ai1": fleets.host().as_dict()}})["changed"]
 
 
 def test_a_lock_that_is_kept_elsewhere(run_module, args):
