@@ -135,16 +135,15 @@ class Repository:
             found.update(self.read([name], commits[1]) if len(commits) > 1 else {})
         return found
 
-    def commit(self, files: Mapping[str, str], author: Author, text: str) -> str:
-        """Commit files on top of the branch and push; returns the commit.
+    def commit(self, files: Mapping[str, str | None], author: Author, text: str) -> str:
+        """Commit files on top of the branch, those that are None as removed, and push; returns the commit.
 
         FleetError when someone else pushed in between or the server refuses; nothing is changed then.
         """
         if not self.empty:
             self._run("read-tree", _HEAD)
-        for name, content in files.items():
-            blob = self._run("hash-object", "-w", "--no-filters", "--stdin", given=content).strip()
-            self._run("update-index", "--add", "--cacheinfo", f"100644,{blob},{self.remote.path(name)}")
+        entries = "".join(f"{self._entry(content)}\t{self.remote.path(name)}\0" for name, content in files.items())
+        self._run("update-index", "-z", "--index-info", given=entries)
         tree = self._run("write-tree").strip()
         who = {f"GIT_{role}_{key}": value for role in ("AUTHOR", "COMMITTER") for key, value in (("NAME", author.name), ("EMAIL", author.email))}
         made = self._run("commit-tree", tree, *([] if self.empty else ["-p", _HEAD]), given=text, more=who).strip()
@@ -175,6 +174,12 @@ class Repository:
         if not mode.startswith("100"):
             raise FleetError("The path in the Git repository is no plain file", f"{self.remote.shown}, {name}", f"mode {mode}", "Choose another path.")
         return self._run("cat-file", "blob", blob)
+
+    def _entry(self, content: str | None) -> str:
+        """Mode and object of a file in the index; mode 0 takes it out."""
+        if content is None:
+            return f"0 {'0' * 40}"
+        return f"100644 {self._run('hash-object', '-w', '--no-filters', '--stdin', given=content).strip()}"
 
     def _push(self, commit: str) -> None:
         code, out, said = self._call(["push", "--porcelain", "--", self.remote.url, f"{commit}:refs/heads/{self.remote.branch}"])

@@ -33,6 +33,6 @@ def told(lines: Sequence[str], header: str) -> dict[str, Any]:
     return {"prepared": "".join(f"{line}\n" for line in [f"{header}:", *(f"  {line}" for line in lines)] if lines)}
 
 
-def diff_of_files(before: Mapping[str, str], after: Mapping[str, str], header: str) -> list[dict[str, Any]]:
-    """The `diff` value of a result that changes several files: each of `after` with what it was."""
-    return [diff(before.get(name, ""), after[name], f"{header}: {name}") for name in sorted(after)]
+def diff_of_files(before: Mapping[str, str], after: Mapping[str, str | None], header: str) -> list[dict[str, Any]]:
+    """The `diff` value of a result that changes several files: each of `after` with what it was; None is no file."""
+    return [diff(before.get(name, ""), after[name] or "", f"{header}: {name}") for name in sorted(after)]

@@ -28,7 +28,7 @@ def previous_name(name: str) -> str:
 
 
 def check_files(files: Mapping[str, Any], names: Sequence[str], previous: Iterable[str]) -> None:
-    """FleetError for a name that is not that of a file in the folder, for a file that is not looked at, and for one that is no text."""
+    """FleetError for a name that is not that of a file in the folder, for a file that is not looked at, and for one that is neither text nor None."""
     for name in names:
         if "/" in name or "\0" in name or name in ("", ".", ".."):
             raise FleetError("A file's name is not the name of a file in the folder", "names", repr(name), "Leave out folders.")
@@ -36,12 +36,12 @@ def check_files(files: Mapping[str, Any], names: Sequence[str], previous: Iterab
     if strange:
         raise FleetError("A file is given that is not looked at", "files and previous", ", ".join(strange), f"The names are {', '.join(names)}.")
     for name, text in files.items():
-        if not isinstance(text, str):
+        if text is not None and not isinstance(text, str):
             raise FleetError("A file's content is not text", f"files.{name}", type(text).__name__)
 
 
-def changed(found: Mapping[str, str], wanted: Mapping[str, str], expected: str | None, where: str) -> dict[str, str]:
-    """The files of `wanted` whose text is another than the one `found`.
+def changed(found: Mapping[str, str], wanted: Mapping[str, str | None], expected: str | None, where: str) -> dict[str, str | None]:
+    """The files of `wanted` whose text is another than the one `found`; None is a file that shall not be there.
 
     FleetError when there are some and `found` is no longer what `expected`, the revision that the change was made from, stands for.
     """
@@ -50,6 +50,11 @@ def changed(found: Mapping[str, str], wanted: Mapping[str, str], expected: str |
         raise FleetError("What is kept there was changed by someone else since it was read, so nothing was written", where,
                          f"another {', '.join(sorted(found)) or 'content, none of these files'}", "Run again: it starts from what is there now.")
     return new
+
+
+def after(found: Mapping[str, str], new: Mapping[str, str | None]) -> dict[str, str]:
+    """The texts that are there once `new` is."""
+    return {name: text for name, text in {**found, **new}.items() if text is not None}
 
 
 def read(folder: str, names: Iterable[str]) -> dict[str, str]:
@@ -67,8 +72,10 @@ def read(folder: str, names: Iterable[str]) -> dict[str, str]:
     return found
 
 
-def keep(folder: str, files: Mapping[str, str], expected: str | None, names: Iterable[str], previous: Iterable[str]) -> dict[str, str]:
-    """Put files into a folder, which is made when it is missing; returns those that changed.
+def keep(
+    folder: str, files: Mapping[str, str | None], expected: str | None, names: Iterable[str], previous: Iterable[str],
+) -> dict[str, str | None]:
+    """Put files into a folder, which is made when it is missing, or take them out; returns those that changed.
 
     Only one process does so at a time, and only while the files `names` still are what `expected` stands for (see `changed`). The text
     that a file of `previous` had goes under its `previous_name` first, so that a run that ends at any point leaves a whole file and a way back.
@@ -79,7 +86,7 @@ def keep(folder: str, files: Mapping[str, str], expected: str | None, names: Ite
         for name, text in new.items():
             if name in previous and name in found:
                 put(os.path.join(folder, previous_name(name)), found[name])
-            put(os.path.join(folder, name), text)
+            _put_or_remove(os.path.join(folder, name), text)
     return new
 
 
@@ -104,6 +111,15 @@ def put(path: str, text: str) -> None:
         with contextlib.suppress(OSError):
             os.unlink(temporary)
         raise FleetError("The file cannot be written", path, error.strerror or str(error), "Make its folder, or choose another path.") from error
+
+
+def _put_or_remove(path: str, text: str | None) -> None:
+    if text is not None:
+        return put(path, text)
+    try:
+        return os.unlink(path)
+    except OSError as error:
+        raise FleetError("The file cannot be removed", path, error.strerror or str(error), "Check the permissions of its folder.") from error
 
 
 @contextlib.contextmanager

@@ -40,7 +40,7 @@ options:
     required: true
   files:
     description:
-      - New texts by name, each of a file of O(names). Nothing is committed without it.
+      - New texts by name, each of a file of O(names). A null takes the file away. Nothing is committed without it.
     type: dict
     default: {}
   revision:
@@ -189,7 +189,7 @@ def run(params: Mapping[str, Any], scratch: str, check: bool) -> dict[str, Any]:
     if new and not check:
         author = _git.Author(params["author_name"], params["author_email"])
         commit = repository.commit(new, author, _git.message(params["changes"], new))
-    after = {**found, **new}
+    after = _kept.after(found, new)
     before.update({name: found[name] for name in previous if name in found and name in new})
     shown = _glue.told(params["changes"], remote.shown) if params["changes"] else _glue.diff_of_files(found, new, remote.shown)
     return {"changed": bool(new), "files": after, "previous": before, "revision": _kept.revision(after), "written": sorted(new), "commit": commit,

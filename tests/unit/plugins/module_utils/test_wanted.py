@@ -1,10 +1,14 @@
 """Wanted models: every option's default, and a sentence for each kind of bad value."""
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
+import yaml
 from ansible_collections.localai.fleet.plugins.module_utils import _wanted
 from ansible_collections.localai.fleet.plugins.module_utils._errors import FleetError
 
+ROOT = Path(__file__).resolve().parents[4]
 HF = {"name": "tiny", "source": "hf://owner/Repo-GGUF"}
 HTTPS = {"name": "tiny", "source": "https://files.example.com/a/tiny.gguf", "sha256": "AB" * 32}
 
@@ -16,6 +20,16 @@ def test_defaults_are_the_specification():
             got = getattr(model, key)
             assert (list(got) if isinstance(got, tuple) else got) == option.get("default"), key
     assert not model.template and model.prompt_cache_bytes == 268435456
+
+
+def test_the_role_takes_the_same_options():
+    options = yaml.safe_load((ROOT / "roles/models/meta/argument_specs.yml").read_text())["argument_specs"]["main"]["options"]["models_wanted"]["options"]
+
+    def bare(spec):
+        kept = {name: {key: value for key, value in option.items() if key not in ("description", "no_log", "options")} for name, option in spec.items()}
+        return {name: {**option, **({"options": bare(spec[name]["options"])} if "options" in spec[name] else {})} for name, option in kept.items()}
+
+    assert bare(options) == bare(_wanted.wanted_spec())
 
 
 def test_null_is_left_out():

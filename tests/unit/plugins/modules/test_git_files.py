@@ -100,6 +100,13 @@ def test_the_text_before_the_last_change(run_module, args, repository) -> None:
     assert run_module("git_files", {**args, "previous": ["fleet.lock.yml"]})["previous"] == {"fleet.lock.yml": "two\n"}
 
 
+def test_a_file_is_taken_away(run_module, args, repository) -> None:
+    result = run_module("git_files", {**args, "files": {"fleet.lock.yml": None, "models.yml": "m\n"}})
+    assert result["changed"] and result["files"] == {"models.yml": "m\n"} and result["written"] == ["fleet.lock.yml", "models.yml"]
+    assert repository.git("ls-tree", "-r", "--name-only", "main").split() == ["README.md", "inv/models.yml"]
+    assert not run_module("git_files", {**args, "files": {"fleet.lock.yml": None}})["changed"] and repository.count() == 2
+
+
 def test_a_repository_without_a_branch_gets_its_first_commit(run_module, tmp_path) -> None:
     empty = BareRepository(tmp_path / "empty.git")
     given = {"url": empty.url, "names": NAMES, "previous": NAMES}

@@ -44,6 +44,14 @@ def test_the_text_before_the_last_change_is_kept(run_module, args) -> None:
     assert predicted["previous"] == {LOCK: "three\n"} and there(args)[OLD] == "two\n"
 
 
+def test_a_file_is_taken_away(run_module, args) -> None:
+    run_module("kept_files", {**args, "files": {LOCK: "one\n", "models.yml": "m\n"}})
+    result = run_module("kept_files", {**args, "files": {LOCK: None, "models.yml": "m\n"}})
+    assert result["changed"] and result["files"] == {"models.yml": "m\n"} and result["written"] == [LOCK] and result["diff"][0]["after"] == ""
+    assert there(args) == {OLD: "one\n", "models.yml": "m\n"}
+    assert not run_module("kept_files", {**args, "files": {LOCK: None}})["changed"]
+
+
 @pytest.mark.parametrize("theirs", [{LOCK: "theirs\n"}, {"models.yml": "theirs\n"}])
 def test_what_someone_else_changed_is_not_overwritten(run_module, args, theirs) -> None:
     run_module("kept_files", {**args, "files": {LOCK: "one\n"}})
