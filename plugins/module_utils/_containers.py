@@ -12,11 +12,12 @@ import os
 import re
 from typing import Any, Mapping, Optional, Sequence
 
-from ._cgroup import Tree, group_memory, own_groups, pairs, to_int
+from ._cgroup import MAX_LIST_BYTES, Tree, group_memory, own_groups, pairs, to_int
 
 THREADS = "LOCALAI_THREADS="
 MAX_ACTIVE = "LOCALAI_MAX_ACTIVE_BACKENDS="
 PROCESSES = 64  # more are not listed
+_BLOB = re.compile(r"/gguf/([0-9a-f]{64})\.gguf")
 
 
 def describe(inspected: Mapping[str, Any], digests: Sequence[str], tree: Tree) -> dict[str, Any]:
@@ -101,6 +102,17 @@ def _use(tree: Tree, pid: Optional[str]) -> dict[str, Any]:
         "memory_file_bytes": memory.file if memory else None,
         "processes": processes,
     }
+
+
+def engines(tree: Tree, pid: str) -> list[dict[str, Any]]:
+    """The processes of the container with this first process that have a model's file mapped, by pid: `{pid, rss_anonymous_bytes, rss_file_bytes}` and
+    `blobs`, the digests of those files."""
+    found = []
+    for process in _processes(tree, own_groups(tree, "memory", pid)):
+        blobs = sorted(set(_BLOB.findall(tree.read(f"/proc/{process['pid']}/maps", MAX_LIST_BYTES) or "")))
+        if blobs:
+            found.append({**{name: process[name] for name in ("pid", "rss_anonymous_bytes", "rss_file_bytes")}, "blobs": blobs})
+    return found
 
 
 def _tmp(tree: Tree, pid: str) -> dict[str, Optional[int]]:

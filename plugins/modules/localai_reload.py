@@ -152,16 +152,23 @@ instances:
 import hashlib
 import json
 import os
-import shutil
 
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.localai.fleet.plugins.module_utils import _glue
 from ansible_collections.localai.fleet.plugins.module_utils._cgroup import Tree
 from ansible_collections.localai.fleet.plugins.module_utils._errors import FleetError
-from ansible_collections.localai.fleet.plugins.module_utils._modelyaml import SPLIT, alias, is_revision
+from ansible_collections.localai.fleet.plugins.module_utils._modelyaml import alias, is_revision
 from ansible_collections.localai.fleet.plugins.module_utils._reload import Wanted, decide, record, suspects
 from ansible_collections.localai.fleet.plugins.module_utils._server import Server, find, room
+from ansible_collections.localai.fleet.plugins.module_utils._settings import (
+    held,
+    read_records,
+    remove,
+    unlink_all_but,
+    write,
+    write_records,
+)
 
 NOTHING = "nothing"
 
@@ -192,40 +199,6 @@ def digests(files):
     return {item["name"][:-len(".yaml")]: hashlib.sha256(item["content"].encode()).hexdigest() for item in files}
 
 
-def held(folder):
-    """When each file of the folder was written, in seconds since 1970, by name."""
-    entries = os.scandir(folder) if os.path.isdir(folder) else ()
-    return {entry.name: entry.stat(follow_symlinks=False).st_mtime for entry in entries if not entry.is_dir(follow_symlinks=False)}
-
-
-def read_state(path):
-    """What is recorded, by container; nothing for a missing or damaged file."""
-    try:
-        with open(path, encoding="utf-8") as handle:
-            return {entry["name"]: entry for entry in json.load(handle)["instances"]}
-    except (OSError, ValueError, KeyError, TypeError):
-        return {}
-
-
-def write(path, text):
-    """Put a text in place; the file is whole at any moment. One that is there keeps its owner and permissions."""
-    partial = os.path.join(os.path.dirname(path), f".{os.path.basename(path)}.partial")
-    with open(partial, "w", encoding="utf-8") as handle:
-        os.fchmod(handle.fileno(), 0o640)
-        if os.path.exists(path):
-            status = os.stat(path)
-            os.fchown(handle.fileno(), status.st_uid, status.st_gid)
-            os.fchmod(handle.fileno(), status.st_mode & 0o777)
-        handle.write(text)
-    os.replace(partial, path)
-
-
-def write_state(path, instances):
-    """Keep the record."""
-    os.makedirs(os.path.dirname(path), exist_ok=True)
-    write(path, json.dumps({"instances": instances}, indent=2, sort_keys=True) + "\n")
-
-
 def run_of(module):
     """A command of the host."""
     return lambda argv: module.run_command(list(argv), handle_exceptions=False)
@@ -240,12 +213,11 @@ def put_back(server, folder, wanted, known):
             continue
         if before:
             write(path, "".join(f"{key}: {json.dumps(text)}\n" for key, text in alias(name, before).items()))
-        elif name not in known.listed and os.path.exists(path):
-            os.unlink(path)
+        elif name not in known.listed:
+            remove(path)
     new = wanted.revisions - known.listed
-    for name in sorted(new):
-        if os.path.exists(os.path.join(folder, f"{name}.yaml")):
-            os.unlink(os.path.join(folder, f"{name}.yaml"))
+    for name in new:
+        remove(os.path.join(folder, f"{name}.yaml"))
     server.stop(new, 60)
     for name in sorted(new):
         server.forget(name)
@@ -259,22 +231,6 @@ def load_beside(module, server, folder, steps, wanted, known):
     except FleetError as error:
         put_back(server, folder, wanted, known)
         raise FleetError(error.what, error.where, error.got, "Correct its settings or its file. The names point to the old settings as before.") from error
-
-
-def clear(folder, steps, parts):
-    """Remove files that are not wanted, and folders of links that nothing refers to."""
-    for name in steps.remove:
-        if os.path.lexists(os.path.join(folder, name)):
-            os.unlink(os.path.join(folder, name))
-    for name in unlinked(folder, parts):
-        shutil.rmtree(os.path.join(folder, SPLIT, name))
-
-
-def unlinked(folder, parts):
-    """Folders of links that no wanted model has."""
-    wanted = {path.split("/")[1] for path in parts}
-    below = os.path.join(folder, SPLIT)
-    return sorted(set(os.listdir(below)) - wanted) if os.path.isdir(below) else []
 
 
 def restart(module, server):
@@ -295,14 +251,15 @@ def apply(module, server, folder, steps, container, known, told):
     load_beside(module, server, folder, steps, wanted, known)
     if steps.reload:
         server.reload()
-        kept = read_state(module.params["state"])
-        write_state(module.params["state"], list({**kept, told["name"]: told}.values()))
+        write_records(module.params["state"], {**read_records(module.params["state"]), told["name"]: told})
     if steps.stop:
         server.settle()
         server.stop(steps.stop, module.params["drain_timeout"])
     for name in steps.load_later:
         server.load(name, module.params["load_timeout"])
-    clear(folder, steps, [link["path"] for link in container["links"]])
+    for name in steps.remove:
+        remove(os.path.join(folder, name))
+    unlink_all_but(folder, [link["path"] for link in container["links"]])
     for name in steps.forget:
         server.forget(name)
     kept = [name for name in steps.forget if not is_revision(name) and name in server.known().listed]
@@ -339,13 +296,13 @@ def main():
     """Read, plan, apply, exit."""
     module = AnsibleModule(argument_spec(), supports_check_mode=True)
     params = module.params
-    before = read_state(params["state"])
+    before = read_records(params["state"])
     try:
         done = [(item["name"], *bring(module, item, before.get(item["name"]))) for item in params["containers"]]
         instances = [entry for dummy, dummy, entry, dummy in done]
         changed = any(steps != NOTHING for dummy, steps, dummy, dummy in done) or instances != list(before.values())
         if changed and not module.check_mode:
-            write_state(params["state"], instances)
+            write_records(params["state"], {entry["name"]: entry for entry in instances if entry})
     except FleetError as error:
         _glue.fail(module, error)
     except OSError as error:

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import ssl
@@ -15,9 +16,10 @@ from dataclasses import dataclass, field
 from functools import cache
 from http.client import HTTPResponse, HTTPSConnection
 from pathlib import Path
-from typing import Any, Callable, Iterator
+from typing import Any, Callable, Iterator, Mapping, Sequence
 
 import testinfra
+import yaml
 from testinfra.host import Host
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -33,6 +35,47 @@ def groups() -> dict[str, Any]:
     listed = json.loads(done.stdout)
     hosts = {name: group["hosts"] for name, group in listed.items() if "hosts" in group}
     return {**hosts, "variables": listed["_meta"]["hostvars"]}
+
+
+class _Unsafe(str):
+    """A text that Ansible must not template, as the inventory has it."""
+
+
+class _Loader(yaml.SafeLoader):
+    pass
+
+
+class _Dumper(yaml.SafeDumper):
+    pass
+
+
+_Loader.add_constructor("!unsafe", lambda loader, node: _Unsafe(node.value))
+_Dumper.add_representer(_Unsafe, lambda dumper, text: dumper.represent_scalar("!unsafe", text, style='"'))
+
+
+def wanted_models() -> list[dict[str, Any]]:
+    """The `models_wanted` of the instance."""
+    return list(yaml.load((INVENTORY.parent / "group_vars" / "localai.yml").read_text(), Loader=_Loader)["models_wanted"])  # a SafeLoader
+
+
+def with_models(folder: Path, models: Sequence[Mapping[str, Any]], **more: Any) -> list[str]:
+    """Arguments that make a run want these models instead, and have these variables."""
+    path = folder / "wanted.yml"
+    path.write_text(yaml.dump({"models_wanted": [dict(model) for model in models], **more}, Dumper=_Dumper))
+    return ["-e", f"@{path}"]
+
+
+def asked(host: Host, container: str, path: str, body: Any = None) -> tuple[int, Any]:
+    """Status and answer of an instance, asked inside its container with the admin key that it has itself."""
+    data = f"-H 'Content-Type: application/json' -d '{json.dumps(body)}'" if body else ""
+    script = f'curl -s -w "\\n%{{http_code}}" -H "Authorization: Bearer $LOCALAI_API_KEY" {data} http://127.0.0.1:8080{path}'
+    text, _newline, status = host.check_output("docker exec %s sh -c %s", container, script).rpartition("\n")
+    return int(status), json.loads(text)
+
+
+def plain(name: str) -> str:
+    """The name of a revision, or of its file, without its digest."""
+    return re.sub(r"\.[0-9a-f]{8}(?=$|\.yaml$)", ".*", name)
 
 
 def on(name: str) -> Host:
@@ -130,6 +173,7 @@ class Edge:
         sent = {"Host": self.name, **({"Authorization": f"Bearer {key}"} if key else {}), **headers}
         connection = HTTPSConnection(self.name, 443, timeout=120, context=self.context)
         connection.sock = self.context.wrap_socket(socket.create_connection((self.address, 443), 20), server_hostname=self.name)
+        connection.sock.settimeout(120)  # a model that loads on a busy machine takes its time
         try:
             connection.request(method, path, None if body is None else json.dumps(body), {**sent, "Content-Type": "application/json"})
             answer = connection.getresponse()

@@ -2,34 +2,16 @@
 from __future__ import annotations
 
 import json
-import re
 from pathlib import Path
 from typing import Any, Callable, Iterator
 
 import pytest
-import yaml
-from deployed import INVENTORY, Run, groups, on, until
+from deployed import Run, asked, groups, on, plain, until, wanted_models, with_models
 from testinfra.host import Host
 
 NAME, RESIDENT = "late", "gemma-3-270m"
 SETTINGS = "/opt/localai/config/localai"
 IDLE_SECONDS = 15
-
-
-class _Unsafe(str):
-    """A text that Ansible must not template, as the inventory has it."""
-
-
-class _Loader(yaml.SafeLoader):
-    pass
-
-
-class _Dumper(yaml.SafeDumper):
-    pass
-
-
-_Loader.add_constructor("!unsafe", lambda loader, node: _Unsafe(node.value))
-_Dumper.add_representer(_Unsafe, lambda dumper, text: dumper.represent_scalar("!unsafe", text, style='"'))
 
 
 @pytest.fixture(scope="module")
@@ -41,11 +23,9 @@ def host() -> Host:
 @pytest.fixture(scope="module")
 def arguments(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     """What makes a run want the lab's model a second time, on demand, on one server."""
-    known = yaml.load((INVENTORY.parent / "group_vars" / "localai.yml").read_text(), Loader=_Loader)["models_wanted"]
+    known = wanted_models()
     late = {**known[0], "name": NAME, "aliases": [], "context": 1024, "slots": 1, "residency": "on_demand", "hosts": [groups()["localai_server"][-1]]}
-    path = tmp_path_factory.mktemp("residency") / "wanted.yml"
-    path.write_text(yaml.dump({"models_wanted": [*known, late], "localai_idle_timeout": IDLE_SECONDS}, Dumper=_Dumper))
-    return ["-e", f"@{path}"]
+    return with_models(tmp_path_factory.mktemp("residency"), [*known, late], localai_idle_timeout=IDLE_SECONDS)
 
 
 @pytest.fixture(scope="module")
@@ -65,18 +45,6 @@ def containers(host: Host) -> set[str]:
 def files(host: Host) -> set[str]:
     """Settings files; a revision's digest is shown as `*`."""
     return {plain(path.removeprefix(f"{SETTINGS}/")) for path in host.check_output("find %s -type f", SETTINGS).splitlines()}
-
-
-def plain(name: str) -> str:
-    return re.sub(r"\.[0-9a-f]{8}(?=$|\.yaml$)", ".*", name)
-
-
-def asked(host: Host, container: str, path: str, body: Any = None) -> tuple[int, Any]:
-    """Status and answer of an instance, asked inside its container with the admin key that it has itself."""
-    data = f"-H 'Content-Type: application/json' -d '{json.dumps(body)}'" if body else ""
-    script = f'curl -s -w "\\n%{{http_code}}" -H "Authorization: Bearer $LOCALAI_API_KEY" {data} http://127.0.0.1:8080{path}'
-    text, _newline, status = host.check_output("docker exec %s sh -c %s", container, script).rpartition("\n")
-    return int(status), json.loads(text)
 
 
 def chat(model: str) -> dict[str, Any]:

@@ -29,7 +29,7 @@ def fake_docker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[st
 
 class FakeLocalAI(ThreadingHTTPServer):
     """What it was asked is in `asked`. `refuses`: revision → why it does not load; `busy`: how often a stop of it ends in vain;
-    `late`: revisions that a late request loads again once; `statuses`: path → status of an answer."""
+    `late`: revisions that a late request loads again once; `statuses`: path → status of an answer; `loads` is called at each load."""
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
@@ -42,6 +42,7 @@ class FakeLocalAI(ThreadingHTTPServer):
         self.late: list[str] = []
         self.statuses: dict[str, int] = {}
         self.forgets = True
+        self.loads: Callable[[str], Any] = lambda name: None
 
     def listed(self) -> set[str]:
         return set(self.memory)
@@ -70,6 +71,7 @@ class FakeLocalAI(ThreadingHTTPServer):
             if name in self.refuses:
                 return 500, {"message": f"failed to load model: {self.refuses[name]}"}
             self.loaded.add(name)
+            self.loads(name)
         elif path == "/backend/shutdown":
             return self.stop(name)
         elif path.startswith("/models/delete/") and self.forgets:

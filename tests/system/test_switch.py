@@ -1,0 +1,113 @@
+"""A change of a model's settings while clients ask: the new revision is loaded beside the old one, and no request fails."""
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import Callable, Iterator
+
+import pytest
+from deployed import Edge, Run, asked, edge_of, groups, on, wanted_models, with_models
+from testinfra.host import Host
+
+MODEL, SETTINGS = "gemma-3-270m", "/opt/localai/config/localai/localai"
+NAMES = (MODEL, "gpt-4", "gpt-3.5-turbo")
+
+
+class Clients:
+    """Clients that ask one after the other until they are told to stop; `failed` are the answers that were none."""
+
+    def __init__(self, edge: Edge) -> None:
+        self.edge, self.answers, self.failed = edge, 0, []
+        self._stop, self._threads = threading.Event(), [threading.Thread(target=self._ask, args=(number,)) for number in range(len(NAMES))]
+
+    def __enter__(self) -> "Clients":
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        for thread in self._threads:
+            thread.join()
+
+    def _ask(self, number: int) -> None:
+        body = {"model": NAMES[number], "max_tokens": 8, "messages": [{"role": "user", "content": "Hello"}], "stream": number == 0}
+        while not self._stop.is_set():
+            try:
+                answer, text = self.edge.ask("POST", "/v1/chat/completions", body)
+                good = answer.status == 200 and b'"error"' not in text and (b"[DONE]" in text or not body["stream"])
+                self.failed += [] if good else [f"{NAMES[number]}: {answer.status} {text[:300]!r}"]
+            except OSError as error:
+                self.failed.append(f"{NAMES[number]}: {error!r} after {self.answers} answers")
+            self.answers += 1
+
+
+@pytest.fixture(scope="module")
+def changed(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """What makes a run want the same model with other words, so that no limit and no container changes."""
+    return with_models(tmp_path_factory.mktemp("switch"), [{**model, "stopwords": ["\nuser:", "\nassistant:", "\nsystem:"]} for model in wanted_models()])
+
+
+@pytest.fixture(scope="module")
+def hosts() -> Iterator[dict[str, Host]]:
+    yield {name: on(name) for name in groups()["localai_server"]}
+
+
+def started(host: Host) -> str:
+    return host.check_output("docker inspect --format '{{.Id}} {{.State.StartedAt}}' localai")
+
+
+def revision(host: Host) -> str:
+    """What the model's name points to, as LocalAI knows it."""
+    aliases = {entry["name"]: entry["target"] for entry in asked(host, "localai", "/api/aliases")[1]}
+    assert {aliases[name] for name in NAMES} == {aliases[MODEL]}
+    return aliases[MODEL]
+
+
+def test_no_request_fails_and_nothing_restarts(playbook: Callable[..., Run], changed: list[str], hosts: dict[str, Host], tmp_path: Path) -> None:
+    edge = edge_of(groups()["localai_gateway"][0], tmp_path)
+    before = {name: started(host) for name, host in hosts.items()}
+    served = []
+    for arguments in (changed, []):  # there and back
+        with Clients(edge) as clients:
+            run = playbook("site", *arguments, "--tags", "localai")
+        assert run.code == 0, run.output[-4000:]
+        assert clients.failed == []
+        assert clients.answers > 10
+        served.append({name: nothing_but_one_revision(host) for name, host in hosts.items()})
+    assert all(served[0][name] != served[1][name] for name in hosts)
+    assert {name: started(host) for name, host in hosts.items()} == before
+
+
+def nothing_but_one_revision(host: Host) -> str:
+    """The revision that the names point to: LocalAI lists and has loaded no other, and the folder holds no other."""
+    found = revision(host)
+    assert sorted(model["id"] for model in asked(host, "localai", "/v1/models")[1]["data"]) == sorted((*NAMES, found))
+    assert [model["id"] for model in asked(host, "localai", "/system")[1]["loaded_models"]] == [found]
+    assert sorted(host.check_output("ls %s", SETTINGS).split()) == sorted([*(f"{name}.yaml" for name in (*NAMES, found)), "gguf"])
+    return found
+
+
+def test_a_second_run_changes_nothing(playbook: Callable[..., Run]) -> None:
+    run = playbook("site")
+    assert (run.code, run.changed) == (0, 0), run.output[-4000:]
+
+
+def test_settings_that_do_not_load_move_nothing(playbook: Callable[..., Run], changed: list[str], hosts: dict[str, Host], tmp_path: Path) -> None:
+    edge = edge_of(groups()["localai_gateway"][0], tmp_path)
+    before = {name: (started(host), revision(host), host.check_output("ls %s", SETTINGS)) for name, host in hosts.items()}
+    blob = "/opt/localai/models/gguf/*.gguf"
+    for host in hosts.values():
+        host.check_output(f"chmod 0600 {blob}")  # an engine that runs has it open, a new one cannot read it
+    try:
+        with Clients(edge) as clients:
+            run = playbook("site", *changed, "--tags", "localai")
+    finally:
+        for host in hosts.values():
+            host.check_output(f"chmod 0644 {blob}")
+    assert run.code != 0
+    assert "The names point to the old settings as before" in run.output, run.output[-4000:]
+    assert clients.failed == []
+    assert {name: (started(host), revision(host), host.check_output("ls %s", SETTINGS)) for name, host in hosts.items()} == before
+    run = playbook("site")
+    assert run.code == 0, run.output[-4000:]
