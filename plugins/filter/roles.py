@@ -33,8 +33,7 @@ def model_yaml(instances: Sequence[Mapping[str, Any]], wanted: Sequence[Mapping[
 def _settings(instance: Mapping[str, Any], wanted: Sequence[Mapping[str, Any]], lock: Mapping[str, Any]) -> dict[str, Any]:
     rendered = render_all(instance, wanted, lock)
     names = targets(rendered)
-    files = lock.get("models") or {}
-    parts = {path: target for model in instance["models"] for path, target in links(files.get(model["name"]) or {}).items()}
+    parts = {path: target for model in instance["models"] for path, target in links(model).items()}
     return {
         "name": instance["name"], "names": names, "files": _files(rendered),
         "links": [{"path": path, "target": target} for path, target in parts.items()],

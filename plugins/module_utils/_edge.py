@@ -33,10 +33,10 @@ _DOMAIN = re.compile(r"(?=.{1,253}$)[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9
 def tables(routes: Sequence[Mapping[str, Any]], consumers: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """What the edge decides by.
 
-    `routes`: `{name, model, kind, upstreams: ["HOST:PORT"]}` for each served name.
+    `routes`: `{name, model, kind, images, upstreams: ["HOST:PORT"]}` for each served name; `images` tells whether it reads images, no by default.
     `consumers`: `{name, models: [names, empty for all], sha256 of the key}`; one without sha256 is checked and left out.
 
-    Returns `routes` (path → kinds), `models` (served name → `{kind, upstream}`), `consumers` (sha256 → `{name, models}`,
+    Returns `routes` (path → kinds), `models` (served name → `{kind, images, upstream}`), `consumers` (sha256 → `{name, models}`,
     None for all), and `upstreams` (`{name, servers: [{address, resolve}]}`). FleetError for input that cannot work.
     """
     models, upstreams = _models(routes)
@@ -89,7 +89,7 @@ def _models(routes: Sequence[Mapping[str, Any]]) -> tuple[dict[str, Any], list[d
         _check_route(route, models)
         group = _upstream(route["upstreams"], route["name"])
         upstreams[group["name"]] = group
-        models[route["name"]] = {"kind": route["kind"], "upstream": group["name"]}
+        models[route["name"]] = {"kind": route["kind"], "images": bool(route.get("images")), "upstream": group["name"]}
     return dict(sorted(models.items())), [upstreams[name] for name in sorted(upstreams)]
 
 

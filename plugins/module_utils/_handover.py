@@ -51,7 +51,7 @@ def listen_address(host: str, gateways: Sequence[str], addresses: Mapping[str, s
 
 
 def routes(plan: Mapping[str, Any], gateway: str, addresses: Mapping[str, str], port: int) -> list[dict[str, Any]]:
-    """What a gateway serves: `{name, model, kind, upstreams}` for each model and each of its aliases, by name.
+    """What a gateway serves: `{name, model, kind, images, upstreams}` for each model and each of its aliases, by name.
 
     An upstream is `HOST:PORT`. On the gateway itself an instance is reached by its container's name on the
     internal network; elsewhere by the server's address, the first instance at `port`, each further one at the next.
@@ -63,7 +63,8 @@ def routes(plan: Mapping[str, Any], gateway: str, addresses: Mapping[str, str], 
             upstream = f"{instance['name']}:8080" if host == gateway else f"{_bracketed(_address(host, addresses))}:{port + index}"
             for model in instance["models"]:
                 for name in (model["name"], *model["aliases"]):
-                    route = found.setdefault(name, {"name": name, "model": model["name"], "kind": model["kind"], "upstreams": []})
+                    route = found.setdefault(name, {
+                        "name": name, "model": model["name"], "kind": model["kind"], "images": bool(model.get("projector")), "upstreams": []})
                     route["upstreams"].append(upstream)
     return [found[name] for name in sorted(found)]
 

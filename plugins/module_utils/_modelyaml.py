@@ -36,11 +36,8 @@ def revision(settings: Mapping[str, Any]) -> str:
     return f"{settings['name']}.{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
 
-def render(model: Mapping[str, Any], wanted: Mapping[str, Any], locked: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """The settings of one model: numbers from its plan entry, words from its item of models_wanted, files from its entry of the lock.
-
-    Without `locked` the file is the one whose digest the plan has.
-    """
+def render(model: Mapping[str, Any], wanted: Mapping[str, Any], header: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """The settings of one model: numbers and files from its plan entry, words from its item of models_wanted, `header` from its entry of the lock."""
     kind = model["kind"]
     if kind not in USECASES:
         raise FleetError("The plan names a kind of model that LocalAI's settings have no words for", model["name"], str(kind),
@@ -48,14 +45,19 @@ def render(model: Mapping[str, Any], wanted: Mapping[str, Any], locked: Mapping[
     result: dict[str, Any] = {
         "name": model["name"], "backend": "llama-cpp", "known_usecases": list(USECASES[kind]),
         "context_size": model["context"], "threads": model["threads"], "mmap": True,
-        "parameters": _parameters(model, wanted, locked or {}), "options": _options(model),
+        "parameters": _parameters(model, wanted), "options": _options(model),
     }
     result.update(_cache(model))
     result.update(_words(wanted))
     if kind == "embedding":
         result["embeddings"] = True
+        result["options"] += _pooling(header or {})
     if kind == "rerank":
         result["reranking"] = True
+    if model.get("projector"):
+        result["known_usecases"].append("vision")
+        result["mmproj"] = f"gguf/{model['projector']}.gguf"
+        result["options"].append(f"image_max_tokens:{max(64, model['context'] // model['slots'] // 2)}")
     return result
 
 
@@ -70,13 +72,13 @@ def render_all(instance: Mapping[str, Any], wanted: Sequence[Mapping[str, Any]],
     FleetError for a planned model that is not wanted (plan and inventory were made apart), and for a name that looks like a revision's.
     """
     by_name = {item["name"]: item for item in wanted}
-    files = (lock or {}).get("models") or {}
+    locked = (lock or {}).get("models") or {}
     revisions: dict[str, dict[str, Any]] = {}
     names: dict[str, dict[str, Any]] = {}
     for model in instance["models"]:
         if model["name"] not in by_name:
             raise FleetError("The plan names a model that models_wanted lacks", got=model["name"], do="Plan again.")
-        settings = render(model, by_name[model["name"]], files.get(model["name"]))
+        settings = render(model, by_name[model["name"]], (locked.get(model["name"]) or {}).get("header"))
         target = revision(settings)
         revisions[target] = {**settings, "name": target}
         names.update({name: alias(name, target) for name in (model["name"], *model.get("aliases", ()))})
@@ -90,17 +92,22 @@ def targets(rendered: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
     return {name: settings["alias"] for name, settings in rendered.items() if "alias" in settings}
 
 
-def links(locked: Mapping[str, Any]) -> dict[str, str]:
-    """Links by path beside the settings, for a model in several files; none for a model in one. llama.cpp finds part N by the name of the first."""
-    parts = [file["sha256"] for file in locked.get("files") or ()]
+def links(model: Mapping[str, Any]) -> dict[str, str]:
+    """Links by path beside the settings, for a planned model in several files; none for one in one. llama.cpp finds part N by the name of the first."""
+    parts = list(model.get("files") or ())
     if len(parts) < 2:
         return {}
     return {f"{SPLIT}/{parts[0]}/model-{number:05d}-of-{len(parts):05d}.gguf": f"../../gguf/{part}.gguf" for number, part in enumerate(parts, 1)}
 
 
-def _parameters(model: Mapping[str, Any], wanted: Mapping[str, Any], locked: Mapping[str, Any]) -> dict[str, Any]:
-    found = {"model": next(iter(links(locked)), f"gguf/{model['sha256']}.gguf"), "batch": model["batch"]}
+def _parameters(model: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[str, Any]:
+    found = {"model": next(iter(links(model)), f"gguf/{model['sha256']}.gguf"), "batch": model["batch"]}
     return {**found, "max_tokens": wanted["max_tokens"]} if wanted.get("max_tokens") else found
+
+
+def _pooling(header: Mapping[str, Any]) -> list[str]:
+    """How one vector is made of many, where the model's file does not say it: without this LocalAI's engine refuses to."""
+    return [] if header.get("pooling_type") else ["pooling_type:mean"]
 
 
 def _options(model: Mapping[str, Any]) -> list[str]:

@@ -33,8 +33,9 @@ KEYS = {"all": "sk-" + "a" * 64, "few": "sk-" + "b" * 64}
 USER = "12345:12345"
 ROUTES = (
     ("chat-model", "chat-model", "chat"), ("gpt-4", "chat-model", "chat"), ("base", "base", "completion"),
-    ("embedder", "embedder", "embedding"), ("ranker", "ranker", "rerank"),
+    ("embedder", "embedder", "embedding"), ("ranker", "ranker", "rerank"), ("seer", "seer", "chat"),
 )
+SEES = ("seer",)
 CONSUMERS = (("all", ()), ("few", ("chat-model",)))
 
 
@@ -141,7 +142,7 @@ def variables(upstreams: dict[str, list[str]], **changes: Any) -> dict[str, Any]
         loaded.update(yaml.safe_load((ROLE / part / "main.yml").read_text()))
     trusted = {key: _trusted(value) for key, value in loaded.items()}
     return {**trusted, "proxy_domain": DOMAIN, "proxy_admin_key": ADMIN_KEY, "__proxy_unprepared": False,
-            "proxy_routes": [{"name": name, "model": model, "kind": kind, "upstreams": upstreams.get(model, upstreams[""])}
+            "proxy_routes": [{"name": name, "model": model, "kind": kind, "images": name in SEES, "upstreams": upstreams.get(model, upstreams[""])}
                              for name, model, kind in ROUTES],
             "__proxy_keys": {"consumers": [
                 {"name": name, "models": list(models), "sha256": hashlib.sha256(KEYS[name].encode()).hexdigest()}

@@ -173,3 +173,35 @@ def test_nobody_without_a_key_sends_a_body(edge) -> None:
     """The refusal comes before the body: nothing of it is kept."""
     head = b"POST /v1/chat/completions HTTP/1.1\r\nHost: ai.example.com\r\nContent-Type: application/json\r\nContent-Length: 14000000\r\n\r\n"
     assert edge.raw(head).startswith(b"HTTP/1.1 401 ")
+
+
+def picture(model: str, url: str, **more: object) -> dict:
+    """A chat with an image, as OpenAI's clients send it."""
+    return {"model": model, "messages": [{"role": "user", "content": [
+        {"type": "text", "text": 'an "image_url": "http://x"'}, {"type": "image_url", "image_url": {**more, "url": url}}]}]}
+
+
+@pytest.mark.parametrize("body", [
+    picture("seer", "data:image/png;base64," + "A" * 9_000_000), picture("seer", "data:image/jpeg;base64,AAAA", detail="low"),
+    {"model": "seer", "input": [{"role": "user", "content": [{"type": "input_image", "image_url": "data:image/png;base64,AAAA"}]}]},
+    {"model": "seer", "messages": [{"role": "user", "content": [
+        {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "AAAA"}}]}]},
+    {"model": "gpt-4", "messages": [{"role": "user", "content": 'say "image_url": "http://x" and "image_url"'}]},
+    {"model": "gpt-4", "tools": [{"type": "function", "function": {"parameters": {"source": {"type": "string"}, "image_url": 1, "url": "http://x"}}}]},
+], ids=["9 MB", "detail", "responses", "messages", "in a text", "in a tool"])
+def test_images_as_data_reach_a_model_that_reads_them_untouched(edge, upstream, body) -> None:
+    raw = json.dumps(body).encode()
+    assert sent(edge, upstream, raw) == raw
+
+
+@pytest.mark.parametrize(("body", "words"), [
+    (picture("seer", "https://example.com/x.png"), "data: URL"), (picture("seer", "http://127.0.0.1:8080/system"), "data: URL"),
+    (picture("seer", "HTTP://x", detail="low"), "data: URL"),
+    ({"model": "seer", "input": [{"content": [{"type": "input_image", "image_url": "http://x/y"}]}]}, "data: URL"),
+    ({"model": "seer", "messages": [{"content": [{"type": "image", "source": {"type": "url", "url": "https://x/y"}}]}]}, "data: URL"),
+    (picture("gpt-4", "data:image/png;base64,AAAA"), "does not read images"), (picture("gpt-4", "https://x/y"), "does not read images"),
+    ({"model": "gpt-4", "messages": [{"content": [{"source": {"media_type": "image/png", "data": "AAAA"}}]}]}, "does not read images"),
+])
+def test_images_that_would_not_be_seen_are_refused(edge, upstream, body, words) -> None:
+    assert words in refused(edge.ask("POST", PATH, body), 400)
+    assert upstream.seen == []

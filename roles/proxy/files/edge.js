@@ -6,6 +6,8 @@ import tables from 'tables.js';
 const MAX_MEMBERS = 1000;  // of a body's top level; more is no inference request
 const SERVER_FIELDS = ['model', 'backend'];  // LocalAI reads them in any letter case, the last one winning
 
+const IMAGES = ['"image_url"', '"source"'];  // members that hold an image: OpenAI's and Anthropic's
+
 const QUOTE = 0x22, COMMA = 0x2c, COLON = 0x3a, BACKSLASH = 0x5c;
 const OPEN = [0x7b, 0x5b], CLOSE = [0x7d, 0x5d];
 
@@ -135,6 +137,7 @@ function infer(r, where, who) {
     if (tables.routes[where.path].indexOf(kind) < 0) {
         throw refusal(400, 'The model "' + model + '" is of kind ' + kind + ' and does not answer ' + where.path + '.');
     }
+    checkImages(body, model);
     r.variables.edge_model = model;
     r.variables.edge_upstream = tables.models[model].upstream;
     if (canonical(body, members, model)) {
@@ -143,6 +146,56 @@ function infer(r, where, who) {
     }
     r.rawVariables.edge_body = rewritten(body, members, model);
     r.internalRedirect('/_infer/rewritten');
+}
+
+// LocalAI leaves out an image that it cannot fetch, and it has no way out: the answer would be of a model that saw nothing.
+function checkImages(body, model) {
+    IMAGES.forEach((name) => {
+        for (let at = body.indexOf(name); at >= 0; at = body.indexOf(name, at + 1)) {
+            const kind = imageKind(body, at + name.length);
+            if (kind !== null && !tables.models[model].images) {
+                throw refusal(400, 'The model "' + model + '" does not read images.');
+            }
+            if (kind === 'address') {
+                throw refusal(400, 'Images are not fetched from an address. Send the image itself, as a data: URL.');
+            }
+        }
+    });
+}
+
+// What stands behind the name of such a member: "data" or "address" for an image, null for anything else, as for a word in a text.
+function imageKind(body, end) {
+    const colon = blanks(body, end);
+    const at = blanks(body, colon + 1);
+    if (body[colon] !== COLON) {
+        return null;
+    }
+    return body[at] === QUOTE ? urlKind(body, at) : body[at] === OPEN[0] ? objectKind(body, at) : null;
+}
+
+function urlKind(body, at) {
+    const start = body.slice(at + 1, at + 6).toString().toLowerCase();
+    return start === 'data:' ? 'data' : start.slice(0, 4) === 'http' ? 'address' : null;
+}
+
+function objectKind(body, start) {
+    let at = blanks(body, start + 1);
+    while (body[at] === QUOTE) {
+        const member = oneMember(body, at);
+        const name = body.slice(at, at + 12).toString();
+        if (name.slice(0, 5) === '"url"' && body[member.value] === QUOTE) {
+            return urlKind(body, member.value);
+        }
+        if (name === '"media_type"' && body.slice(member.value, member.value + 7).toString() === '"image/') {
+            return 'data';
+        }
+        at = blanks(body, member.end);
+        if (body[at] !== COMMA) {
+            return null;
+        }
+        at = blanks(body, at + 1);
+    }
+    return null;
 }
 
 // Whether the body says in one plain way what is asked: then it goes on as it is, and nothing is copied.

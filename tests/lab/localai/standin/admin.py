@@ -58,9 +58,12 @@ class Admin:
     # -- loaded models -----------------------------------------------------------------------------------------------
 
     def load(self, request: Request) -> Response:
-        """POST /backend/load: blocks until the model is loaded."""
-        config = self._service.catalog.resolve(self._named(request))
-        self._service.loader.get(config)
+        """POST /backend/load: blocks until the model is loaded. By the model's own name, which may be that of a file that came after the last reading."""
+        config = self._service.catalog.own(self._named(request))
+        try:
+            self._service.loader.get(config)
+        except RequestError as problem:
+            return answer({"loaded": None, "message": f"failed to load model: {problem.message}"}, 500)
         return answer({"loaded": [config.name], "message": "model loaded"})
 
     def shutdown(self, request: Request) -> Response:

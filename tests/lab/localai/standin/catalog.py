@@ -79,6 +79,13 @@ class Catalog:
             raise RequestError(403, f'model "{config.name}" is disabled', "invalid_request_error")
         return config
 
+    def own(self, name: str) -> ModelConfig:
+        """The configuration of this very name: an alias is followed nowhere here, and has nothing to load. Raises `RequestError`."""
+        config = self._find(name)
+        if config.alias:
+            raise RequestError(500, f"failed to load model: backend not found for {name}")
+        return config
+
     def _any(self) -> str:
         names = self.names()
         if not names:

@@ -155,8 +155,9 @@ def _check_rules(entry: Mapping[str, Any], where: str) -> None:
             raise ConfigError(f"{where}: an alias takes a name and nothing else, got {', '.join(sorted(set(entry) - {'name', 'alias'}))}")
         if entry["alias"] == entry.get("name"):
             raise ConfigError(f"{where}: alias {entry['alias']!r} points to itself")
-    if model.startswith("/") or ".." in model:
-        raise ConfigError(f"{where}: parameters.model {model!r} must lie inside the models directory")
+    for key, path in (("parameters.model", model), ("mmproj", entry.get("mmproj") or "")):
+        if path.startswith("/") or ".." in path:
+            raise ConfigError(f"{where}: {key} {path!r} must lie inside the models directory")
     if entry.get("backend") and not _BACKEND_NAME.fullmatch(entry["backend"]):
         raise ConfigError(f"{where}: backend {entry['backend']!r} is not a backend name")
     for key in ("cache_type_k", "cache_type_v"):
@@ -196,6 +197,7 @@ def engine_setup(config: ModelConfig, settings: Settings) -> EngineSetup:
         jinja=uses_tokenizer_template(config, settings),
         embeddings=embeddings,
         reranking=reranking,
+        projector=str(settings.models / config.get("mmproj")) if config.get("mmproj") else "",
         extra=tuple(_extra(config, weights)),
     )
 

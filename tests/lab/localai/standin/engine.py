@@ -169,6 +169,18 @@ def _refused(error: Mapping[str, Any]) -> RequestError:
     return engine_error(_CODES.get(str(error.get("type")), "Internal"), str(error.get("message")))
 
 
+def media_marker(process: EngineProcess) -> str:
+    """What the engine takes for an image in a prompt: a text of its own at each start."""
+    connection = http.client.HTTPConnection("127.0.0.1", process.port, timeout=10.0)
+    try:
+        connection.request("GET", "/props")
+        return str(json.loads(connection.getresponse().read())["media_marker"])
+    except (OSError, http.client.HTTPException, ValueError, KeyError) as problem:
+        raise engine_error("Unavailable", _EOF) from problem
+    finally:
+        connection.close()
+
+
 def completion(process: EngineProcess, body: Mapping[str, Any], caller: Caller) -> Iterator[object]:
     """Generate from a prompt: `Piece`s, then one `End`."""
     for event in stream(process, "/completion", body, caller):

@@ -77,11 +77,16 @@ class Inference:
         if templated and fields.get("tools"):
             raise RequestError(500, "tools need use_tokenizer_template: this stand-in has no function templates")
         if templated:
+            images = prompts.chat_images(config, messages)
             body = {**sampling, **prompts.json_format(fields), "prompt": prompts.chat_prompt(config, messages)}
         else:
             body = {**sampling, **prompts.tokenizer_chat(config, fields), "max_tokens": sampling["n_predict"]}
         path = "/completion" if templated else "/v1/chat/completions"
-        return Job(name, config, self._service.process(config), request, fields, templated, body, path)
+        process = self._service.process(config)
+        if templated and images:
+            text = body["prompt"].replace(prompts.MEDIA, engine.media_marker(process))
+            body["prompt"] = {"prompt_string": text, "multimodal_data": images}
+        return Job(name, config, process, request, fields, templated, body, path)
 
     def _chat_answer(self, job: Job, text: str, reasoning: str, calls: list[Mapping[str, Any]], end: End) -> dict[str, Any]:
         message: dict[str, Any] = {"role": "assistant", "content": text}

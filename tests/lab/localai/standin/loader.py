@@ -10,7 +10,7 @@ from . import backends, log
 from .configs import ModelConfig, engine_setup
 from .errors import RequestError, not_found
 from .options import arguments
-from .process import EngineProcess
+from .process import STOP_WAIT, EngineProcess
 from .settings import Settings
 
 _MAX_COOLDOWN = 300.0  # seconds
@@ -113,12 +113,18 @@ class Loader:
         raise RequestError(500, "failed to load model with internal loader: all models busy, cannot evict")
 
     def shutdown(self, name: str) -> None:
-        """Stop one model; unknown and not loaded are the same. Raises `RequestError`."""
-        process = self.process(name)
-        if process is None:
-            raise not_found()
-        process.stop(0.0 if self._settings["FORCE_BACKEND_SHUTDOWN"] else 30.0)
-        self._drop(name)
+        """Stop one model; unknown and not loaded are the same. A busy one is waited for, and requests that come meanwhile wait behind that;
+        one that stays busy goes on. Raises `RequestError`."""
+        with self._lock:
+            lock = self._locks.setdefault(name, threading.Lock())
+        with lock:
+            process = self.process(name)
+            if process is None:
+                raise not_found()
+            if not self._settings["FORCE_BACKEND_SHUTDOWN"] and process.alive and not process.wait_idle(STOP_WAIT):
+                raise RequestError(500, f"model is still busy: {name}: context deadline exceeded")
+            process.stop(0.0)
+            self._drop(name)
 
     def shutdown_all(self) -> None:
         """Stop every model, one after the other, as at the end of the server. Requests are still taken meanwhile."""

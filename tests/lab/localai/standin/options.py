@@ -23,7 +23,7 @@ _VALUES = {
     "fit_params_target": "--fit-target", "fit_params_min_ctx": "--fit-ctx", "slot_prompt_similarity": "--slot-prompt-similarity",
     "verbosity": "--verbosity", "n_cpu_moe": "--n-cpu-moe", "override_tensor": "--override-tensor", "device": "--device", "split_mode": "--split-mode",
     "spec_type": "--spec-type", "spec_p_split": "--spec-draft-p-split", "spec_p_min": "--spec-draft-p-min",
-    "spec_n_max": "--spec-draft-n-max", "spec_n_min": "--spec-draft-n-min",
+    "image_min_tokens": "--image-min-tokens", "image_max_tokens": "--image-max-tokens", "spec_n_max": "--spec-draft-n-max", "spec_n_min": "--spec-draft-n-min",
 }
 # name → (flag when true, flag when false)
 _SWITCHES: dict[str, tuple[Optional[str], Optional[str]]] = {
@@ -34,8 +34,8 @@ _SWITCHES: dict[str, tuple[Optional[str], Optional[str]]] = {
     "cpu_moe": ("--cpu-moe", None),
 }
 _OWN = {"direct_io", "fit_params"}
-# Known to LocalAI; they need a GPU, a projector, a draft model, or are said to be broken there.
-ABSENT = {"mmproj_use_gpu", "image_min_tokens", "image_max_tokens", "n_rs_seq", "grpc_servers"}
+# Known to LocalAI; they need a GPU, a draft model, or are said to be broken there.
+ABSENT = {"mmproj_use_gpu", "n_rs_seq", "grpc_servers"}
 _ABSENT_PREFIXES = ("draft_", "spec_ngram_", "spec_lookup_cache_")
 
 DEFAULTS = {
@@ -107,6 +107,7 @@ class EngineSetup:
     jinja: bool = False
     embeddings: bool = False
     reranking: bool = False
+    projector: str = ""
     extra: tuple[str, ...] = ()
 
 
@@ -125,6 +126,7 @@ def arguments(setup: EngineSetup) -> list[str]:
     ]
     result += [part for flag, value in (("-ctk", setup.cache_type_k), ("-ctv", setup.cache_type_v)) if value for part in (flag, value)]
     result += [flag for flag, wanted in (("--embeddings", setup.embeddings), ("--reranking", setup.reranking)) if wanted]
+    result += ["--mmproj", setup.projector] if setup.projector else []
     result += [part for name in sorted(named) for part in _flags(name, named[name])]
     return [*result, *setup.extra, "--no-ui", "--offline", *options.raw]
 

@@ -1,7 +1,7 @@
 """From a request and a model file to what the engine is asked."""
 from __future__ import annotations
 
-from typing import Any, Mapping
+from typing import Any, Mapping, Sequence
 
 from . import requests
 from .configs import ModelConfig
@@ -44,6 +44,18 @@ def completion_prompt(config: ModelConfig, prompt: str) -> str:
     return template.render({"Input": prompt, "SystemPrompt": config.get("system_prompt", "")}) if template else prompt
 
 
+MEDIA = "<__media__>"
+"""What stands for an image in a prompt that the model file's template makes."""
+
+
+def chat_images(config: ModelConfig, messages: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The images of a chat in order, in Base64. Raises `RequestError` for a model without a projector."""
+    found = [image for message in messages for image in requests.images(message.get("content"))]
+    if found and not config.get("mmproj"):
+        raise RequestError(500, "rpc error: code = InvalidArgument desc = image input is not supported by this model")
+    return found
+
+
 def chat_prompt(config: ModelConfig, messages: list[Mapping[str, Any]]) -> str:
     """The prompt of a chat through `chat_message` and `chat`; messages are joined by a newline or what the file says."""
     block = config.raw.get("template") or {}
@@ -57,7 +69,7 @@ def chat_prompt(config: ModelConfig, messages: list[Mapping[str, Any]]) -> str:
 
 def _message(config: ModelConfig, message: Mapping[str, Any], position: int, count: int) -> str:
     role = str(message.get("role", ""))
-    content = requests.plain_text(message.get("content"))
+    content = MEDIA * len(requests.images(message.get("content"))) + requests.plain_text(message.get("content"))
     name = (config.get("roles") or {}).get(role, role)
     template = config.templates.get("chat_message")
     if template is None:
@@ -71,6 +83,7 @@ def _message(config: ModelConfig, message: Mapping[str, Any], position: int, cou
 
 def tokenizer_chat(config: ModelConfig, request: Mapping[str, Any]) -> dict[str, Any]:
     """Fields of a chat that the GGUF's own template formats: messages, tools and the format of the answer."""
+    chat_images(config, request.get("messages") or [])
     messages = [{**message, "content": _content(message)} for message in request.get("messages") or []]
     if config.get("system_prompt") and not any(message.get("role") == "system" for message in messages):
         messages.insert(0, {"role": "system", "content": config.get("system_prompt")})
@@ -87,7 +100,11 @@ def tokenizer_chat(config: ModelConfig, request: Mapping[str, Any]) -> dict[str,
 
 def _content(message: Mapping[str, Any]) -> object:
     content = message.get("content")
-    return None if content is None else requests.plain_text(content)
+    found = requests.images(content)
+    if not found:
+        return None if content is None else requests.plain_text(content)
+    shown = [{"type": "image_url", "image_url": {"url": f"data:image/png;base64,{image}"}} for image in found]
+    return [*shown, {"type": "text", "text": requests.plain_text(content)}]
 
 
 def json_format(request: Mapping[str, Any]) -> dict[str, Any]:

@@ -92,12 +92,15 @@ def stop_words(value: object) -> list[str]:
 
 
 def plain_text(content: object) -> str:
-    """The text of a message: a text, or the text parts of a list. Raises `RequestError` for an image sent as data."""
+    """The text of a message: a text, or the text parts of a list."""
     if isinstance(content, str):
         return content
     parts = content if isinstance(content, list) else []
-    for part in parts:
-        url = ((part.get("image_url") or {}).get("url") or "") if isinstance(part, dict) and isinstance(part.get("image_url"), dict) else ""
-        if url.startswith("data:"):
-            raise RequestError(500, "rpc error: code = InvalidArgument desc = image input is not supported by this model")
     return "\n".join(str(part.get("text", "")) for part in parts if isinstance(part, dict) and part.get("type") == "text")
+
+
+def images(content: object) -> list[str]:
+    """The images of a message that are sent as data, in Base64. One that is sent by address is left out, as LocalAI does where it cannot fetch it."""
+    parts = content if isinstance(content, list) else []
+    urls = [part["image_url"].get("url") or "" for part in parts if isinstance(part, dict) and isinstance(part.get("image_url"), dict)]
+    return [url.partition(";base64,")[2] for url in urls if url.startswith("data:")]

@@ -16,7 +16,7 @@ def _keys(support: str, kind: str, *names: str) -> Keys:
 
 TOP: Keys = {
     **_keys(USED, TEXT, "name", "alias", "backend", "flash_attention", "cache_type_k", "cache_type_v", "system_prompt", "grammar", "reasoning_effort"),
-    **_keys(USED, TEXT, "rope_scaling", "lora_adapter", "lora_base", "tensor_split", "main_gpu"),
+    **_keys(USED, TEXT, "rope_scaling", "lora_adapter", "lora_base", "tensor_split", "main_gpu", "mmproj"),
     **_keys(USED, INTEGER, "threads", "context_size", "gpu_layers", "mirostat"),
     **_keys(USED, NUMBER, "lora_scale", "mirostat_eta", "mirostat_tau", "yarn_ext_factor", "yarn_attn_factor", "yarn_beta_fast", "yarn_beta_slow"),
     **_keys(USED, SWITCH, "f16", "embeddings", "reranking", "mmap", "mmlock", "numa", "no_kv_offloading", "disabled"),
@@ -26,7 +26,7 @@ TOP: Keys = {
     **_keys(INERT, SWITCH, "debug", "low_vram", "prompt_cache_all", "prompt_cache_ro", "pinned"),
     **_keys(INERT, TEXTS, "known_usecases", "known_input_modalities", "known_output_modalities"),
     **_keys(INERT, MAPPING, "grpc", "feature_flags"),
-    **_keys(ABSENT, TEXT, "prompt_cache_path", "mmproj", "draft_model", "quantization", "type"),
+    **_keys(ABSENT, TEXT, "prompt_cache_path", "draft_model", "quantization", "type"),
     **_keys(ABSENT, INTEGER, "n_draft", "ngqa", "step"),
     **_keys(ABSENT, NUMBER, "rms_norm_eps", "cfg_scale"),
     **_keys(ABSENT, SWITCH, "no_mulmatq", "cuda"),

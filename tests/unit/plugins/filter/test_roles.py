@@ -40,8 +40,8 @@ def test_daemon_settings_leave_a_file_that_says_the_same() -> None:
 def test_model_yaml_is_a_folder_an_instance_and_one_file_a_name() -> None:
     model = {"name": "m", "sha256": "a" * 64, "kind": "chat", "threads": 1, "threads_batch": 1, "context": 512, "batch": 512, "slots": 1, "unified": True,
              "kv_type": "f16", "prompt_cache": 0, "checkpoints": 0, "aliases": ["gpt-4"], "memory": {"anonymous": 7}}
-    other = {**model, "name": "n", "threads": 2, "aliases": []}
-    lock = {"models": {"n": {"files": [{"sha256": "b" * 64}, {"sha256": "c" * 64}]}}}
+    other = {**model, "name": "n", "threads": 2, "aliases": [], "files": ["b" * 64, "c" * 64], "kind": "embedding"}
+    lock = {"models": {"n": {"header": {"pooling_type": 2}}}}
     first, second = FILTERS["model_yaml"](
         [{"name": "localai", "residency": "resident", "max_active": None, "models": [model]},
          {"name": "localai-ondemand", "residency": "on_demand", "max_active": 1, "models": [other]}],
@@ -54,6 +54,7 @@ def test_model_yaml_is_a_folder_an_instance_and_one_file_a_name() -> None:
     assert alias == {"name": "m", "alias": target}
     assert (first["name"], first["load"], first["needs"], first["links"]) == ("localai", True, {target: 7}, [])
     assert (second["name"], second["load"]) == ("localai-ondemand", False)
+    assert "pooling_type" not in second["files"][0]["content"]
     assert [link["path"].rpartition("/")[2] for link in second["links"]] == ["model-00001-of-00002.gguf", "model-00002-of-00002.gguf"]
 
 

@@ -17,6 +17,7 @@ def test_tables() -> None:
     tables = _edge.tables(ROUTES, [{"name": "a", "models": [], "sha256": "1"}, {"name": "b", "models": ["m"], "sha256": "2"},
                                    {"name": "c", "models": ["gpt-4"], "sha256": "3"}])
     assert {name: entry["kind"] for name, entry in tables["models"].items()} == {"e": "embedding", "gpt-4": "chat", "m": "chat"}
+    assert not any(model["images"] for model in tables["models"].values())
     assert tables["models"]["m"]["upstream"] == tables["models"]["gpt-4"]["upstream"] != tables["models"]["e"]["upstream"]
     assert {"1": None, "2": ["gpt-4", "m"], "3": ["gpt-4"]} == {key: entry["models"] for key, entry in tables["consumers"].items()}
     assert sorted((server["address"], server["resolve"]) for group in tables["upstreams"] for server in group["servers"]) == [

@@ -83,9 +83,14 @@ def test_further_instances_take_the_next_ports() -> None:
 def test_an_alias_is_a_route_of_its_own() -> None:
     both = [model("small", ("gpt-4",))]
     assert routes(plan(a=both, b=both), "a", {"b": "192.0.2.2"}, 8080) == [
-        {"name": "gpt-4", "model": "small", "kind": "chat", "upstreams": ["localai:8080", "192.0.2.2:8080"]},
-        {"name": "small", "model": "small", "kind": "chat", "upstreams": ["localai:8080", "192.0.2.2:8080"]},
+        {"name": "gpt-4", "model": "small", "kind": "chat", "images": False, "upstreams": ["localai:8080", "192.0.2.2:8080"]},
+        {"name": "small", "model": "small", "kind": "chat", "images": False, "upstreams": ["localai:8080", "192.0.2.2:8080"]},
     ]
+
+
+def test_a_model_with_a_projector_reads_images() -> None:
+    both = [model("small"), {**model("seer"), "projector": "p" * 64}]
+    assert {route["name"]: route["images"] for route in routes(plan(a=both), "a", {}, 8080)} == {"small": False, "seer": True}
 
 
 def test_a_name_is_asked_once_for_each_instance_that_holds_it() -> None:

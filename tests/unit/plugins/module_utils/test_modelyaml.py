@@ -24,7 +24,7 @@ PLAIN = {
     ({}, {"stopwords": ["\nuser:"]}, {"stopwords": ["\nuser:"]}),
     ({}, {"max_tokens": 512}, {"parameters": {"model": f"gguf/{SHA}.gguf", "batch": 512, "max_tokens": 512}}),
     ({"kv_type": "q8_0"}, {}, {"cache_type_k": "q8_0", "cache_type_v": "q8_0", "flash_attention": "on"}),
-    ({"kind": "embedding"}, {}, {"known_usecases": ["embeddings"], "embeddings": True}),
+    ({"kind": "embedding"}, {}, {"known_usecases": ["embeddings"], "embeddings": True, "options": [*PLAIN["options"], "pooling_type:mean"]}),
     ({"kind": "rerank"}, {}, {"known_usecases": ["rerank"], "reranking": True}),
     ({"kind": "completion"}, {}, {"known_usecases": ["completion"]}),
     ({"unified": False, "prompt_cache": 0, "slots": 1, "checkpoints": 0}, {},
@@ -64,12 +64,29 @@ def test_a_served_name_must_not_look_like_a_revision() -> None:
 
 
 def test_a_model_in_several_files_is_found_by_links() -> None:
-    locked = {"files": [{"sha256": "1" * 64}, {"sha256": "2" * 64}]}
+    split = {**PLANNED, "files": ["1" * 64, "2" * 64]}
     first = f"split/{'1' * 64}/model-00001-of-00002.gguf"
-    assert _modelyaml.links(locked) == {first: f"../../gguf/{'1' * 64}.gguf", first.replace("00001-of", "00002-of"): f"../../gguf/{'2' * 64}.gguf"}
-    assert _modelyaml.render(PLANNED, {}, locked)["parameters"]["model"] == first
-    assert _modelyaml.links({"files": [{"sha256": SHA}]}) == {}
-    assert _modelyaml.render(PLANNED, {}, {"files": [{"sha256": SHA}]}) == PLAIN
+    assert _modelyaml.links(split) == {first: f"../../gguf/{'1' * 64}.gguf", first.replace("00001-of", "00002-of"): f"../../gguf/{'2' * 64}.gguf"}
+    assert _modelyaml.render(split, {})["parameters"]["model"] == first
+    assert _modelyaml.links({**PLANNED, "files": [SHA]}) == {}
+    assert _modelyaml.render({**PLANNED, "files": [SHA], "projector": None}, {}) == PLAIN
+
+
+def test_a_model_that_reads_images() -> None:
+    found = _modelyaml.render({**PLANNED, "projector": "p" * 64}, {})
+    assert found == {**PLAIN, "known_usecases": ["chat", "completion", "vision"], "mmproj": f"gguf/{'p' * 64}.gguf",
+                     "options": [*PLAIN["options"], "image_max_tokens:1024"]}
+    assert _modelyaml.render(PLANNED, {}) == PLAIN, "nothing of it stays for the next model"
+
+
+@pytest.mark.parametrize(("header", "option"), [
+    ({"pooling_type": 1}, []), ({"pooling_type": 3}, []), ({"pooling_type": 0}, ["pooling_type:mean"]), ({"pooling_type": None}, ["pooling_type:mean"]),
+])
+def test_an_embedding_model_whose_file_names_no_pooling_gets_one(header, option) -> None:
+    planned = {**PLANNED, "kind": "embedding"}
+    assert _modelyaml.render(planned, {}, header)["options"] == [*PLAIN["options"], *option]
+    rendered = _modelyaml.render_all({"models": [planned]}, [{"name": "m"}], {"models": {"m": {"header": header}}})
+    assert next(iter(rendered.values()))["options"] == [*PLAIN["options"], *option]
 
 
 def test_a_planned_model_must_be_wanted() -> None:
