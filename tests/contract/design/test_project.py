@@ -52,9 +52,23 @@ def test_images_are_pinned_by_exact_version() -> None:
 
 
 def test_requirements_are_pinned() -> None:
-    for path in under("requirements", suffix=".txt"):
+    for path in [*under("requirements", suffix=".txt"), ROOT / "meta" / "requirements.txt"]:
         lines = [line for line in path.read_text(encoding="utf-8").splitlines() if line and not line.startswith(("#", "-r"))]
         assert all("==" in line for line in lines), short(path)
+
+
+def test_the_execution_environment_is_this_collection_with_the_same_pins() -> None:
+    definition, version = load(ROOT / "meta" / "execution-environment.yml"), load(ROOT / "galaxy.yml")["version"]
+    runtime = (ROOT / "requirements" / "runtime.txt").read_text(encoding="utf-8").splitlines()
+    assert definition["dependencies"]["ansible_core"]["package_pip"] in runtime
+    assert "==" in definition["dependencies"]["ansible_runner"]["package_pip"]
+    assert {Path(entry["src"]).name for entry in definition["additional_build_files"]} == {f"localai-fleet-{version}.tar.gz"}
+    assert [entry["name"] for entry in definition["dependencies"]["galaxy"]["collections"]] == [f"collections/localai-fleet-{version}.tar.gz"]
+    assert definition["options"]["tags"] == [f"localai-fleet-ee:{version}"]
+    # A build of another environment looks for these two names in the root of the installed collection.
+    for kind in ("python", "system"):
+        name = definition["dependencies"][kind]
+        assert (ROOT / name).resolve() == ROOT / "meta" / name
 
 
 @pytest.mark.parametrize("inventory", sorted((ROOT / "inventories").iterdir()), ids=short)
@@ -76,6 +90,6 @@ def test_the_artifact_ships_what_users_need_and_nothing_else(tmp_path: Path) -> 
     with tarfile.open(next(tmp_path.glob("localai-fleet-*.tar.gz"))) as artifact:
         top = {name.split("/")[0] for name in artifact.getnames()}
     needed = {"LICENSE", "README.md", "meta", "playbooks", "plugins", "roles"}
-    allowed = needed | {"CHANGELOG.rst", "CONTRIBUTING.md", "FILES.json", "MANIFEST.json", "changelogs", "docs", "inventories"}
+    allowed = needed | {"bindep.txt", "requirements.txt", "CHANGELOG.rst", "CONTRIBUTING.md", "FILES.json", "MANIFEST.json", "changelogs", "docs", "inventories"}
     assert needed <= top
     assert not top - allowed
