@@ -8,8 +8,9 @@ from __future__ import annotations
 from difflib import get_close_matches
 from typing import Any, Iterable, Mapping, Sequence
 
-# What the public variables of these roles start with, where it is not the role's name alone: others own that prefix, or it is a matter of the fleet.
-PREFIXES = {"docker": ("docker_engine_",), "common": ("common_", "fleet_lock_")}
+# What the public variables of these roles start with, where it is not the role's name alone: others own that prefix (AWX gives every job
+# variables that begin with awx_), or it is a matter of the fleet.
+PREFIXES = {"awx": ("awx_fleet_",), "docker": ("docker_engine_",), "common": ("common_", "fleet_lock_")}
 # From this likeness on, a name is taken for a slip of the pen.
 CLOSE = 0.6
 # Set by the collection while it runs, never by a user.

@@ -9,7 +9,7 @@ import pytest
 
 from tree import PHASES, ROOT, load, roles, service_roles, short, tasks, under
 
-PREFIX = {"docker": ("docker_engine_",), "common": ("common_", "fleet_lock_")}
+PREFIX = {"awx": ("awx_fleet_",), "docker": ("docker_engine_",), "common": ("common_", "fleet_lock_")}
 
 
 def prefixes(role: str) -> tuple[str, ...]:

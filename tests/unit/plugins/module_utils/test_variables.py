@@ -35,3 +35,9 @@ def test_unknown_names(names, sentences) -> None:
 
 def test_a_role_without_options_has_no_nearest() -> None:
     assert _variables.unknown_names(["models_x"], set(), ["models_"]) == ["The variable models_x is unknown: no role has an option that starts so."]
+
+
+def test_what_awx_gives_every_job_is_not_taken_for_ours() -> None:
+    starts = _variables.prefixes(["awx"])
+    assert not _variables.unknown_names(["awx_job_id", "awx_inventory_name", "awx_project_revision", "awx_user_name"], {"awx_fleet_host"}, starts)
+    assert _variables.unknown_names(["awx_fleet_hots"], {"awx_fleet_host"}, starts) == ["The variable awx_fleet_hots is unknown: did you mean awx_fleet_host?"]
