@@ -6,11 +6,15 @@
 Most runs find the blob in place: they cost one module call, in check mode. Only when something is to be done does the
 module run again for real, asynchronously. Its progress is read from one stable file beside the unfinished
 blob, so a run that waits for another one, whose controller may have died, shows how far that one is.
+
+A file of the controller (`src`) goes over Ansible's own connection in pieces, each of which the module adds to what is there.
 """
 from __future__ import annotations
 
 import json
+import os
 import shlex
+import tempfile
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +22,8 @@ from typing import Any
 from ansible.errors import AnsibleActionFail, AnsibleConnectionFailure
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
+from ansible_collections.localai.fleet.plugins.module_utils._errors import FleetError
+from ansible_collections.localai.fleet.plugins.module_utils._pace import Pacer, parse_rate
 
 POLL = 1.0
 TIME_LIMIT = 48 * 3600
@@ -26,6 +32,8 @@ SILENCE = 60.0
 LINE_EVERY = 5.0
 LINE_EVERY_LONG = 60.0
 STEP = 10.0
+PIECE, BLOCK = 1 << 25, 1 << 20
+QUIET = ("connecting", "failed")
 MARK = "--8<-- job"
 JOB_KEYS = ("ansible_job_id", "results_file", "started", "finished")
 
@@ -57,10 +65,13 @@ def line(host: str, progress: dict[str, Any]) -> str:
     share = f"{host}: {progress['name']} {percent_of(progress):.0f} % of {progress['total'] / (1 << 30):.2f} GiB"
     if progress["phase"] == "retrying":
         return f"{share}, trying again: {progress['message']}"
+    if progress["phase"] == "waiting":
+        return f"{share}, waiting for {progress['message']}"
     if progress["phase"] != "fetching":
         return f"{share}, {progress['phase']}"
     eta = "" if progress["eta"] is None else f", ETA {duration(progress['eta'])}"
-    return f"{share}, {progress['rate'] / (1 << 20):.1f} MiB/s{eta}"
+    giver = f", {progress['message']}" if progress["message"] else ""
+    return f"{share}, {progress['rate'] / (1 << 20):.1f} MiB/s{eta}{giver}"
 
 
 def percent_of(progress: dict[str, Any]) -> float:
@@ -95,6 +106,14 @@ def is_finished(job: dict[str, Any]) -> bool:
     return bool(job) and ("started" not in job or bool(job.get("finished")))
 
 
+def sent(name: str, have: int, size: int, began: tuple[float, int], now: float) -> dict[str, Any]:
+    """The progress of a file that the controller sends since `began` (monotonic seconds, bytes), as the module tells its own."""
+    passed, gained = now - began[0], have - began[1]
+    rate = gained / passed if passed > 0 else 0.0
+    return {"phase": "fetching", "name": name, "bytes": have, "total": size, "rate": rate, "eta": (size - have) / rate if rate else None,
+            "message": "from the controller"}
+
+
 class ActionModule(ActionBase):
     """See the module's documentation."""
 
@@ -112,7 +131,45 @@ class ActionModule(ActionBase):
             return {**result, **predicted}
         if not predicted.get("bytes_fetched"):
             return {**result, **self._execute_module(module_args=args, task_vars=task_vars)}
+        if args.get("src"):
+            return {**result, **self._send(args, predicted, task_vars)}
         return {**result, **self._fetch(args, predicted["path"], task_vars)}
+
+    def _send(self, args: dict[str, Any], predicted: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
+        """Send what the host lacks, piece by piece: an interrupted run goes on after the last piece."""
+        path, size, have = os.path.expanduser(str(args["src"])), int(args["size"]), int(predicted["resumed_from"])
+        if not os.path.isfile(path) or os.path.getsize(path) != size:
+            raise AnsibleActionFail(f"The controller does not have the file ({path}): got {'another size' if os.path.isfile(path) else 'nothing'}. "
+                                    "Fetch it there first.")
+        try:
+            pacer = Pacer(parse_rate(args.get("bandwidth_limit") or ""))
+        except FleetError as error:
+            raise AnsibleActionFail(str(error)) from error
+        last, began, done, first = Line(), (time.monotonic(), have), {}, have
+        while not done or have < size:
+            done = self._send_piece(args, path, have, task_vars)
+            if done.get("failed"):
+                return done
+            pacer.take(max(0, done["bytes_present"] - have))
+            have = done["bytes_present"]
+            name = str(args.get("name") or args["sha256"][:12])
+            last = self._tell(task_vars["inventory_hostname"], sent(name, have, size, began, time.monotonic()), last, time.monotonic())
+        return {**done, "bytes_fetched": size - first, "resumed_from": first, "sources": {"controller": size - first}}
+
+    def _send_piece(self, args: dict[str, Any], path: str, offset: int, task_vars: dict[str, Any]) -> dict[str, Any]:
+        """The bytes from `offset` on, as a file on the host that the module adds to its own."""
+        if not self._connection._shell.tmpdir:
+            self._make_tmp_path()
+        remote = self._connection._shell.join_path(self._connection._shell.tmpdir, "piece")
+        with tempfile.NamedTemporaryFile(prefix="piece-") as local:
+            with open(path, "rb") as source:
+                source.seek(offset)
+                for _turn in range(PIECE // BLOCK):
+                    local.write(source.read(BLOCK))
+            local.flush()
+            self._transfer_file(local.name, remote)
+        self._fixup_perms2((self._connection._shell.tmpdir, remote))
+        return self._execute_module(module_args={**args, "piece": remote, "offset": offset}, task_vars=task_vars)
 
     def _predict(self, args: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
         asked = self._task.check_mode
@@ -172,7 +229,7 @@ class ActionModule(ActionBase):
             last = self._tell(host, progress, last, now)
 
     def _tell(self, host: str, progress: dict[str, Any], last: Line, now: float) -> Line:
-        if progress.get("phase", "connecting") == "connecting" or not is_due(now, percent_of(progress), progress["phase"], progress["eta"], last):
+        if progress.get("phase", "connecting") in QUIET or not is_due(now, percent_of(progress), progress["phase"], progress["eta"], last):
             return last
         Display().display(line(host, progress))
         return Line(now, percent_of(progress), progress["phase"])

@@ -16,27 +16,35 @@ import hashlib
 import json
 import os
 import random
-import time
+import shutil
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Callable, Iterator, Mapping
+from typing import Callable, Iterator, Mapping, Sequence
 
 from ._errors import FleetError
-from ._transport import Again, Answer, Source, open_source
+from ._pace import Clock, Floor, Pacer, Window
+from ._peers import Sharing
+from ._share import Peer
+from ._transport import Again, Answer, Later, Source, open_source
 
 CHUNK = 1 << 20
 RESERVE = 1 << 29
 BACKOFF_LIMIT = 60.0
 GAIN = 1 << 20
+SLOW_SPAN = 60.0
+RENEW = 15.0
+LATER = 0.25
 
 
 @dataclass(frozen=True)
-class Clock:
-    """Time, replaceable in tests: `now` in monotonic seconds, `sleep` for seconds."""
+class Limits:
+    """Bounds of a download: `rate` in bytes a second, 0 for none; `minimum_rate` below which a source counts as stuck; the
+    `window` of hours in which the origin may be asked (other hosts always may)."""
 
-    now: Callable[[], float] = time.monotonic
-    sleep: Callable[[float], None] = time.sleep
+    rate: float = 0.0
+    minimum_rate: float = 0.0
+    window: Window | None = None
 
 
 @dataclass(frozen=True)
@@ -92,7 +100,10 @@ class Blob:
 
 @dataclass(frozen=True)
 class Progress:
-    """One moment of a download: `phase` (checking, connecting, fetching, retrying, verifying), bytes, bytes a second, seconds."""
+    """One moment of a download: bytes, bytes a second, seconds.
+
+    `phase`: checking, connecting, waiting (`message`: for which host), fetching (from where), retrying (why), verifying, failed (why).
+    """
 
     phase: str
     name: str
@@ -106,12 +117,13 @@ class Progress:
 
 @dataclass(frozen=True)
 class Fetched:
-    """What a download did: its path, bytes that came over the wire, where it started, requests that failed on the way."""
+    """What a download did: its path, bytes that came over the wire and from whom, where it started, requests that failed on the way."""
 
     path: Path
     bytes_fetched: int
     resumed_from: int
     retries: int
+    sources: Mapping[str, int] = field(default_factory=dict, compare=False)
 
 
 class ProgressFile:
@@ -133,6 +145,32 @@ class ProgressFile:
 def is_present(blob: Blob) -> bool:
     """Whether the blob has its name and its size. The name is given after verification only, so this is enough."""
     return blob.target.is_file() and blob.target.stat().st_size == blob.size
+
+
+def is_held(blob: Blob) -> bool:
+    """Whether a process of this host works on the blob right now."""
+    try:
+        handle = os.open(blob.lock, os.O_RDONLY)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        return False
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(handle)
+
+
+def failure(blob: Blob, since: float) -> str:
+    """Why the blob's last download failed because of its source, if that was after `since` (seconds since the epoch); else ""."""
+    try:
+        if blob.progress.stat().st_mtime < since:
+            return ""
+        told = json.loads(blob.progress.read_text(encoding="utf-8"))
+        return str(told["message"]) if told["phase"] == "failed" else ""
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
 
 
 def sha256_of(path: Path) -> str:
@@ -161,16 +199,20 @@ def check_space(blob: Blob, reserve_bytes: int = RESERVE, ahead_bytes: int = 0) 
 
 
 def fetch(
-    blob: Blob, *, headers: Mapping[str, str] | None = None, ca_path: str = "", progress: Callable[[Progress], None] | None = None,
-    reserve_bytes: int = RESERVE, ahead_bytes: int = 0, timeout: float = 30.0, retries: int = 6, clock: Clock = Clock(),
+    blob: Blob, *, headers: Mapping[str, str] | None = None, ca_path: str = "", redirect_hosts: Sequence[str] = (), peers: Sequence[Peer] = (),
+    limits: Limits = Limits(), progress: Callable[[Progress], None] | None = None, reserve_bytes: int = RESERVE, ahead_bytes: int = 0,
+    timeout: float = 30.0, retries: int = 6, clock: Clock = Clock(),
 ) -> Fetched:
     """Bring the blob into place, whatever an earlier run left; at once when it is there.
 
     `headers` go to the host of the URL only, never to where it redirects. `ca_path` is trusted besides the system's authorities.
-    `timeout`: seconds without a byte. `retries`: failures in a row without progress. `progress` is called often; the
-    default writes `blob.progress`. FleetError: no space, refused, not found, wrong size or sha256, retries used up.
+    `redirect_hosts`: see `open_source`. `peers`: hosts that are asked before the URL, nearest first. `timeout`: seconds without a byte.
+    `retries`: failures in a row without progress. `progress` is called often; the default writes `blob.progress`.
+    FleetError: no space, refused, not found, wrong size or sha256, outside the window, retries used up.
     """
-    source = open_source(blob.url, headers or {}, ca_path, timeout)
+    source: Source = _Origin(open_source(blob.url, headers or {}, ca_path, timeout, redirect_hosts), blob, limits.window, clock)
+    if peers:
+        source = Sharing(blob.sha256, peers, source, timeout, clock)
     show = progress or ProgressFile(blob.progress, clock=clock)
     _make_folders(blob)
     with _locked(blob, clock):
@@ -178,30 +220,59 @@ def fetch(
             return Fetched(blob.target, 0, blob.size, 0)
         check_space(blob, reserve_bytes, ahead_bytes)
         try:
-            return _Download(blob, source, show, retries, clock).run()
+            return _Download(blob, source, show, limits, retries, clock).run()
         except OSError as error:
             raise FleetError(f"{blob.label} could not be written", str(blob.folder), error.strerror or str(error),
                              "What was fetched is kept; make room or repair the file system and run again.") from error
 
 
+def check_hours(blob: Blob, window: Window | None, clock: Clock = Clock()) -> None:
+    """FleetError outside the window."""
+    now = clock.local()
+    if window and not window.is_open(now):
+        raise FleetError(f"{blob.label} may not be fetched at this time of the day", f"models_time_window {window}, local time of the host",
+                         f"{now.tm_hour:02d}:{now.tm_min:02d}", f"{blob.bytes_present()} of {blob.size} bytes are kept: run again within it.")
+
+
+class _Origin:
+    """The source itself, within its hours."""
+
+    def __init__(self, source: Source, blob: Blob, window: Window | None, clock: Clock) -> None:
+        self._source, self._blob, self._window, self._clock = source, blob, window, clock
+        self.shown = source.shown
+
+    def open(self, offset: int, etag: str = "", etag_host: str = "") -> Answer:
+        check_hours(self._blob, self._window, self._clock)
+        return self._source.open(offset, etag, etag_host)
+
+    def distrust(self) -> bool:
+        return self._source.distrust()
+
+
 class _Download:
     """One run for one blob, under its lock."""
 
-    def __init__(self, blob: Blob, source: Source, show: Callable[[Progress], None], retries: int, clock: Clock) -> None:
-        self.blob, self.source, self.show, self.retries, self.clock = blob, source, show, retries, clock
-        self.digest, self.offset, self.fetched, self.resumed_from = hashlib.sha256(), 0, 0, 0
+    def __init__(self, blob: Blob, source: Source, show: Callable[[Progress], None], limits: Limits, retries: int, clock: Clock) -> None:
+        self.blob, self.source, self.show, self.limits, self.retries, self.clock = blob, source, show, limits, retries, clock
+        self.digest, self.offset, self.resumed_from = hashlib.sha256(), 0, 0
+        self.sources: dict[str, int] = {}
         self.best, self.failures, self.failures_in_row, self.refusals = 0, 0, 0, 0
         self.started = (0.0, 0)
+        self.pacer = Pacer(limits.rate, clock)
 
     def run(self) -> Fetched:
         self._take_up()
-        self._complete()
-        if self.digest.hexdigest() != self.blob.sha256 and self.resumed_from:
-            # Bytes of an earlier run may be damaged (a power cut): they get one new chance from the start.
-            self._restart()
+        try:
             self._complete()
-        self._finish()
-        return Fetched(self.blob.target, self.fetched, self.resumed_from, self.failures)
+            # Bytes of an earlier run (a power cut) or of another host may be damaged: the rest gets a new chance from the start.
+            while self.digest.hexdigest() != self.blob.sha256 and (self.source.distrust() or self.resumed_from):
+                self._restart()
+                self._complete()
+            self._finish()
+        except FleetError as error:
+            self._tell("failed", str(error))
+            raise
+        return Fetched(self.blob.target, sum(self.sources.values()), self.resumed_from, self.failures, self.sources)
 
     def _take_up(self) -> None:
         """Read what an earlier run left: the state of a hash cannot be stored."""
@@ -222,15 +293,19 @@ class _Download:
         self.digest, self.offset, self.resumed_from, self.refusals = hashlib.sha256(), 0, 0, 0
 
     def _complete(self) -> None:
+        self._tell("connecting")
         while self.offset < self.blob.size:
             self.started = (self.clock.now(), self.offset)
-            self._tell("connecting")
             try:
                 with self.source.open(self.offset, *self._origin()) as answer:
                     self._accept(answer)
+                    began = self.offset
                     self._pour(answer)
-                if self.offset < self.blob.size:
+                if self.offset < self.blob.size and not (answer.growing and self.offset > began):
                     raise Again("the connection closed early")
+            except Later as later:
+                self._tell("waiting", later.name)
+                self.clock.sleep(LATER)
             except Again as again:
                 self._recover(again)
 
@@ -256,21 +331,33 @@ class _Download:
             _write(self.blob.origin, json.dumps({"etag": answer.etag, "host": answer.host}))
 
     def _pour(self, answer: Answer) -> None:
+        """Write what comes, until its end; of a host that fetches itself only for a while, since another one may be faster by then."""
+        floor = Floor(0.0 if answer.growing else min(self.limits.minimum_rate, self.limits.rate / 2 or self.limits.minimum_rate), SLOW_SPAN, self.clock)
+        until = self.clock.now() + RENEW
         with self.blob.part.open("r+b") as part:
             part.seek(self.offset)
             try:
-                while self.offset < self.blob.size:
-                    block = answer.read(min(CHUNK, self.blob.size - self.offset))
+                while self.offset < self.blob.size and not (answer.growing and self.clock.now() > until):
+                    block = answer.read(min(self.pacer.block, self.blob.size - self.offset))
                     if not block:
                         break
+                    self.pacer.take(len(block))
                     part.write(block)
-                    self.digest.update(block)
-                    self.offset += len(block)
-                    self.fetched += len(block)
-                    self._tell("fetching")
+                    self._count(block, answer)
+                    slow = floor.add(len(block))
+                    if slow is not None:
+                        raise Again(f"{answer.source} sends {slow:.0f} bytes a second, less than {self.limits.minimum_rate:.0f}")
+                    if not answer.peer:
+                        check_hours(self.blob, self.limits.window, self.clock)
             finally:
                 part.flush()
                 os.fsync(part.fileno())
+
+    def _count(self, block: bytes, answer: Answer) -> None:
+        self.digest.update(block)
+        self.offset += len(block)
+        self.sources[answer.source] = self.sources.get(answer.source, 0) + len(block)
+        self._tell("fetching", f"from {answer.peer}" if answer.peer else "")
 
     def _recover(self, again: Again) -> None:
         """Count, wait and let the loop try again; FleetError when the failures bring nothing any more."""
@@ -288,8 +375,9 @@ class _Download:
             self.refusals += 1
             if self.refusals > again.restart_after:
                 self._restart()
-        self._tell("retrying", message=again.reason)
+        self._tell("retrying", again.reason)
         self.clock.sleep(self._wait(again))
+        self._tell("connecting")
 
     def _wait(self, again: Again) -> float:
         """Seconds: what the server asked for, else 1, 2, 4 ... 60 with a jitter that keeps hosts apart."""
@@ -299,24 +387,59 @@ class _Download:
 
     def _finish(self) -> None:
         self._tell("verifying")
-        got = self.digest.hexdigest()
-        if got != self.blob.sha256:
-            for path in self.blob.leftovers():
-                path.unlink()
-            raise FleetError(f"{self.blob.label} has another sha256 than the lock says", self.source.shown,
-                             f"{got}, {self.blob.sha256} was expected",
-                             "Nothing was kept of it. Check the source: the file behind the same address has changed or was damaged.")
-        os.chmod(self.blob.part, self.blob.mode)
-        os.replace(self.blob.part, self.blob.target)
-        _sync_folder(self.blob.target.parent)
-        for path in self.blob.leftovers():
-            path.unlink()
+        _name(self.blob, self.digest.hexdigest(), self.source.shown)
 
     def _tell(self, phase: str, message: str = "") -> None:
         elapsed, gained = self.clock.now() - self.started[0], self.offset - self.started[1]
         rate = gained / elapsed if phase == "fetching" and elapsed > 0 else 0.0
         eta = (self.blob.size - self.offset) / rate if rate else None
         self.show(Progress(phase, self.blob.label, self.offset, self.blob.size, rate, eta, message))
+
+
+def receive(blob: Blob, piece: Path, offset: int, source: str, reserve_bytes: int = RESERVE, ahead_bytes: int = 0, clock: Clock = Clock()) -> int:
+    """Add the bytes of the file `piece`, which are those of the blob from `offset` on; returns how many bytes of the blob are there now.
+
+    A piece that does not start where the bytes so far end is left out: the caller goes on from what is returned. The last one
+    brings the blob into place. `source`: where it comes from, for messages. FleetError: no space, not writable, wrong sha256.
+    """
+    _make_folders(blob)
+    with _locked(blob, clock):
+        if is_present(blob):
+            return blob.size
+        check_space(blob, reserve_bytes, ahead_bytes)
+        try:
+            if blob.bytes_present() == offset:
+                _append(blob, piece, offset)
+            if blob.bytes_present() == blob.size:
+                _name(blob, sha256_of(blob.part), source)
+                return blob.size
+        except OSError as error:
+            raise FleetError(f"{blob.label} could not be written", str(blob.folder), error.strerror or str(error),
+                             "What was fetched is kept; make room or repair the file system and run again.") from error
+        return blob.bytes_present()
+
+
+def _append(blob: Blob, piece: Path, offset: int) -> None:
+    """A part that is too long, as a changed size leaves one, is cut."""
+    with open(os.open(blob.part, os.O_WRONLY | os.O_CREAT, 0o600), "wb") as part, piece.open("rb") as more:
+        part.truncate(offset)
+        part.seek(offset)
+        shutil.copyfileobj(more, part, CHUNK)
+        part.flush()
+        os.fsync(part.fileno())
+
+
+def _name(blob: Blob, got: str, source: str) -> None:
+    """Give the blob its name if its sha256 `got` is right; else remove what there is of it and raise FleetError."""
+    if got == blob.sha256:
+        os.chmod(blob.part, blob.mode)
+        os.replace(blob.part, blob.target)
+        _sync_folder(blob.target.parent)
+    for path in blob.leftovers():
+        path.unlink()
+    if got != blob.sha256:
+        raise FleetError(f"{blob.label} has another sha256 than the lock says", source, f"{got}, {blob.sha256} was expected",
+                         "Nothing was kept of it. Check the source: the file behind the same address has changed or was damaged.")
 
 
 def discard(blob: Blob) -> None:

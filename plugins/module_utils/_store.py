@@ -16,11 +16,14 @@ _PART = re.compile(r".*/\.partial/(?P<sha256>[0-9a-f]{64})\.gguf\.part")
 @dataclass(frozen=True)
 class StoreState:
     """`missing`: sha256 of wanted blobs that are not there whole, in the wanted order; `ahead`: for each of them the bytes that
-    the ones after it still need; `abandoned`: sha256 of unfinished downloads that nobody wants any more."""
+    the ones after it still need; `abandoned`: sha256 of unfinished downloads that nobody wants any more. `whole` and `partial`:
+    bytes of every blob and of every unfinished download by sha256."""
 
     missing: tuple[str, ...]
     ahead: Mapping[str, int]
     abandoned: tuple[str, ...]
+    whole: Mapping[str, int]
+    partial: Mapping[str, int]
 
     def as_dict(self) -> dict[str, Any]:
         """Plain lists and numbers."""
@@ -39,7 +42,7 @@ def store_state(found: Sequence[Mapping[str, Any]], wanted: Sequence[Mapping[str
         ahead[file["sha256"]] = behind
         behind += max(0, int(file["size"]) - parts.get(file["sha256"], 0))
     names = {file["sha256"] for file in wanted} | set(blobs)
-    return StoreState(tuple(file["sha256"] for file in missing), ahead, tuple(sorted(set(parts) - names)))
+    return StoreState(tuple(file["sha256"] for file in missing), ahead, tuple(sorted(set(parts) - names)), blobs, parts)
 
 
 def _sizes(found: Sequence[Mapping[str, Any]], form: re.Pattern[str]) -> dict[str, int]:

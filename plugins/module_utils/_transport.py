@@ -14,7 +14,7 @@ import ssl
 import time
 import urllib.error
 import urllib.request
-from typing import Any, Mapping, NoReturn, Protocol
+from typing import Any, Mapping, NoReturn, Protocol, Sequence
 from urllib.parse import SplitResult, unquote, urljoin, urlsplit
 
 from ._errors import FleetError
@@ -23,6 +23,8 @@ from ._http import bare_url, trust
 MAX_REDIRECTS = 8
 WAIT_LIMIT = 600.0
 TRY_AGAIN = frozenset({408, 425, 429, 500, 502, 503, 504})
+HUB_HOSTS = ("huggingface.co", "hf.co")
+"""Where the Hub's links lead: these names and all below them (cas-server.xethub.hf.co, cdn-lfs-us-1.hf.co, us.aws.cdn.hf.co ...)."""
 OURS = {"Accept": "*/*", "Accept-Encoding": "identity", "User-Agent": "localai.fleet"}
 
 
@@ -38,6 +40,14 @@ class Again(Exception):
         self.reason, self.wait, self.restart_after = reason, wait, restart_after
 
 
+class Later(Exception):
+    """Nothing to read yet, but `name` is about to have it: ask again in a moment. No failure."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.name = name
+
+
 class Readable(Protocol):
     """What an answer's body must offer; buffered files and HTTP responses do."""
 
@@ -51,9 +61,15 @@ class Readable(Protocol):
 
 
 class Answer:
-    """An open answer to a request from byte `asked` on; a context manager."""
+    """An open answer to a request from byte `asked` on; a context manager.
 
-    def __init__(self, stream: Readable, status: int, headers: Mapping[str, str], url: str, asked: int) -> None:
+    `peer`: the other host that gives it, "" for the origin. `growing`: that one is fetching it itself, so its end is no failure.
+    """
+
+    def __init__(
+        self, stream: Readable, status: int, headers: Mapping[str, str], url: str, asked: int, peer: str = "", growing: bool = False,
+    ) -> None:
+        self.peer, self.growing = peer, growing
         self._stream, self._headers, self._asked = stream, headers, asked
         self.partial = status == 206
         self.shown, self.host = bare_url(url), urlsplit(url).netloc
@@ -92,7 +108,12 @@ class Answer:
         try:
             return self._stream.read1(size)
         except (OSError, http.client.HTTPException) as error:
-            raise Again(f"the connection to {self.host or 'the file'} failed: {_reason(error)}") from error
+            raise Again(f"the connection to {self.source} failed: {_reason(error)}") from error
+
+    @property
+    def source(self) -> str:
+        """Who gives it, for people."""
+        return self.peer or self.host or "the file"
 
     def _length(self) -> int | None:
         length = self._headers.get("Content-Length") or ""
@@ -112,7 +133,11 @@ class Source(Protocol):
     shown: str
 
     def open(self, offset: int, etag: str = "", etag_host: str = "") -> Answer:
-        """An answer from byte `offset` on. Raises `Again` or FleetError."""
+        """An answer from byte `offset` on. Raises `Again`, `Later` or FleetError."""
+        raise NotImplementedError
+
+    def distrust(self) -> bool:
+        """What came was wrong: whether anybody but the origin gave some of it. Those are not asked again."""
         raise NotImplementedError
 
 
@@ -134,6 +159,10 @@ class FileSource:
         headers = {"Content-Length": str(size), "Content-Range": f"bytes {offset}-{max(size - 1, 0)}/{size}"}
         return Answer(stream, 206 if offset else 200, headers, self.shown, offset)
 
+    def distrust(self) -> bool:
+        """There is nobody else."""
+        return False
+
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
     """Leaves redirects to us: what may be sent along is decided at each hop."""
@@ -147,11 +176,11 @@ class HttpSource:
     """A file behind an `http(s)` URL, through redirects, resumable.
 
     The caller's headers go to the URL's own origin only. A redirect may not leave https, nor lead to a link-local
-    address; it is followed anew at each attempt, since signed links expire.
+    address or to a host that nobody named; it is followed anew at each attempt, since signed links expire.
     """
 
-    def __init__(self, url: str, headers: Mapping[str, str], ca_path: str, timeout: float) -> None:
-        self._url, self._headers, self._timeout = url, dict(headers), timeout
+    def __init__(self, url: str, headers: Mapping[str, str], ca_path: str, timeout: float, redirect_hosts: Sequence[str] = ()) -> None:
+        self._url, self._headers, self._timeout, self._hosts = url, dict(headers), timeout, tuple(redirect_hosts)
         self.shown = bare_url(url)
         self._opener = urllib.request.build_opener(urllib.request.HTTPSHandler(context=trust(ca_path)), _NoRedirect)
 
@@ -171,6 +200,10 @@ class HttpSource:
             return self._checked(Answer(reply, reply.status, reply.headers, url, offset), reply.headers)
         raise FleetError("The source redirects in a circle", self.shown, f"more than {MAX_REDIRECTS} redirects", "Check its address.")
 
+    def distrust(self) -> bool:
+        """There is nobody else."""
+        return False
+
     def _headers_for(self, url: str, offset: int, etag: str, etag_host: str) -> dict[str, str]:
         headers = dict(OURS)
         if origin(url) == origin(self._url):
@@ -184,7 +217,11 @@ class HttpSource:
     def _next(self, url: str, error: urllib.error.HTTPError, hop: int, offset: int) -> str:
         """Where an answer that is no file leads; raises when it leads nowhere."""
         if error.code in (301, 302, 303, 307, 308) and error.headers.get("Location"):
-            return redirected(url, error.headers["Location"])
+            target = redirected(url, error.headers["Location"])
+            if not is_expected(target, self._url, self._hosts):
+                raise FleetError("The source redirects to a host that nobody named", self.shown, urlsplit(target).hostname or "",
+                                 "If it belongs to the source, add it to models_redirect_hosts.")
+            return target
         self._refused(url, error, hop, offset)
 
     def _refused(self, url: str, error: urllib.error.HTTPError, hop: int, offset: int) -> NoReturn:
@@ -217,8 +254,11 @@ class HttpSource:
         return answer
 
 
-def open_source(url: str, headers: Mapping[str, str], ca_path: str = "", timeout: float = 30.0) -> Source:
-    """The source for a URL (`https`, `http`, `file`). FleetError for any other, or one with credentials in it."""
+def open_source(url: str, headers: Mapping[str, str], ca_path: str = "", timeout: float = 30.0, redirect_hosts: Sequence[str] = ()) -> Source:
+    """The source for a URL (`https`, `http`, `file`). FleetError for any other, or one with credentials in it.
+
+    `redirect_hosts`: where it may redirect to besides its own host and those of the Hub; `.example.com` means all below it.
+    """
     parts = urlsplit(url)
     if parts.scheme == "file" and parts.netloc in ("", "localhost") and parts.path.startswith("/"):
         return FileSource(unquote(parts.path))
@@ -227,7 +267,7 @@ def open_source(url: str, headers: Mapping[str, str], ca_path: str = "", timeout
                          "Use https://HOST/PATH, or file:///PATH for a file of the host.")
     if parts.username or parts.password:
         raise FleetError("The URL holds credentials", bare_url(url), "user information before the host", "Give them as a token or headers.")
-    return HttpSource(url, headers, ca_path, timeout)
+    return HttpSource(url, headers, ca_path, timeout, redirect_hosts)
 
 
 def redirected(url: str, location: str) -> str:
@@ -241,6 +281,16 @@ def redirected(url: str, location: str) -> str:
         raise FleetError("The source redirects to an address of this host's own link", bare_url(url), bare_url(target),
                          "Check the address of the source.")
     return target
+
+
+def is_expected(target: str, url: str, more: Sequence[str] = ()) -> bool:
+    """Whether a redirect from `url` may lead to the host of `target`: its own, one of the Hub, or one of `more` (`.example.com`: below it)."""
+    host = (urlsplit(target).hostname or "").lower()
+    named = [name.lower().lstrip("*") for name in more]
+    if host == urlsplit(url).hostname or host in named:
+        return True
+    below = [f".{name}" for name in HUB_HOSTS] + [name for name in named if name.startswith(".")]
+    return host in HUB_HOSTS or any(host.endswith(name) for name in below)
 
 
 def _is_link_local(parts: SplitResult) -> bool:

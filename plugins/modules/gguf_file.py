@@ -14,6 +14,7 @@ description:
   - A download that was interrupted is resumed, also after the death of the process or a reboot of the host. Runs that
     want the same blob at once wait for the first of them.
   - On the controller an action plugin prints a line now and then about how far the download is.
+  - Other hosts that have the blob, or that fetch it right now, can be asked before its source (O(peers)).
 author:
   - localai.fleet contributors (@localai-fleet)
 extends_documentation_fragment:
@@ -39,7 +40,11 @@ options:
   url:
     description:
       - Where the file comes from, C(https://), C(http://) or C(file://) (a file of the host itself).
-      - Required for O(state=present).
+      - Required for O(state=present) without O(src).
+    type: str
+  src:
+    description:
+      - Path of the file on the controller. It comes over Ansible's own connection, in pieces, so the host needs no way to the controller.
     type: str
   size:
     description:
@@ -61,6 +66,61 @@ options:
     description: File of PEM certificates on the host, trusted besides the system's authorities. Empty means none.
     type: str
     default: ""
+  redirect_hosts:
+    description:
+      - Names of hosts that O(url) may redirect to, besides its own host and those of the Hugging Face Hub. C(.example.com) means all below it.
+    type: list
+    elements: str
+    default: []
+  peers:
+    description:
+      - Hosts that are asked before O(url), nearest first, and what their module M(localai.fleet.blob_share) returned. One that is gone or falls
+        behind is passed over. O(url) is asked when none of them has the blob or is about to have it.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      name:
+        description: What to call the host in messages.
+        type: str
+        required: true
+      address:
+        description: Where it can be reached.
+        type: str
+        required: true
+      port:
+        description: Port of its file service.
+        type: int
+        required: true
+      secret:
+        description: Secret of its file service. It is never sent, only proven.
+        type: str
+        required: true
+      waits:
+        description: Whether it is worth waiting for what that host is about to fetch.
+        type: bool
+        default: true
+  bandwidth_limit:
+    description: Most bytes or bits a second to fetch with, as in V(20MB/s), V(20MiB/s) or V(160Mbit/s). Empty means no limit.
+    type: str
+    default: ""
+  minimum_rate:
+    description: Bytes a second. A source that stays below it for a minute counts as a failed attempt.
+    type: int
+    default: 16384
+  time_window:
+    description:
+      - Hours of the host's local time in which O(url) may be asked, as in V(22:00-06:00). Outside it the module fails at once, and at its
+        end in mid-download; what was fetched is kept. Peers may be asked at any time. Empty means always.
+    type: str
+    default: ""
+  piece:
+    description: Set by the action plugin; a file on the host with the next bytes of O(src).
+    type: path
+  offset:
+    description: Set by the action plugin; where O(piece) belongs in the file.
+    type: int
+    default: 0
   verify:
     description: Read a blob that is there again, and fetch it anew if its SHA-256 is wrong.
     type: bool
@@ -131,6 +191,16 @@ bytes_fetched:
   type: int
   returned: success
   sample: 807694464
+sources:
+  description: Bytes that were read, by who gave them. Empty in check mode.
+  type: dict
+  returned: success
+  sample: {"ai1": 807694464}
+bytes_present:
+  description: Bytes of the blob that are there at the end.
+  type: int
+  returned: success
+  sample: 807694464
 resumed_from:
   description: Bytes of an earlier, interrupted download that this one built on.
   type: int
@@ -157,9 +227,19 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils._errors import FleetError
-from ..module_utils._fetch import RESERVE, Blob, check_space, discard, fetch, is_present, sha256_of
+from ..module_utils._fetch import RESERVE, Blob, Fetched, Limits, check_hours, check_space, discard, fetch, is_present, receive, sha256_of
 from ..module_utils._glue import diff, fail
+from ..module_utils._pace import Window, parse_rate
+from ..module_utils._share import Peer
 from ..module_utils._transport import open_source
+
+PEER = {
+    "name": {"type": "str", "required": True},
+    "address": {"type": "str", "required": True},
+    "port": {"type": "int", "required": True},
+    "secret": {"type": "str", "required": True, "no_log": True},
+    "waits": {"type": "bool", "default": True},
+}
 
 
 def argument_spec() -> dict[str, Any]:
@@ -174,6 +254,14 @@ def argument_spec() -> dict[str, Any]:
         "token": {"type": "str", "no_log": True},
         "headers": {"type": "dict", "default": {}, "no_log": True},
         "ca_path": {"type": "str", "default": ""},
+        "src": {"type": "str"},
+        "redirect_hosts": {"type": "list", "elements": "str", "default": []},
+        "peers": {"type": "list", "elements": "dict", "default": [], "options": PEER},
+        "bandwidth_limit": {"type": "str", "default": ""},
+        "minimum_rate": {"type": "int", "default": 16384},
+        "time_window": {"type": "str", "default": ""},
+        "piece": {"type": "path"},
+        "offset": {"type": "int", "default": 0},
         "verify": {"type": "bool", "default": False},
         "reserve_bytes": {"type": "int", "default": RESERVE},
         "ahead_bytes": {"type": "int", "default": 0},
@@ -206,6 +294,11 @@ def request_headers(params: dict[str, Any]) -> dict[str, str]:
     return headers
 
 
+def limits(params: dict[str, Any]) -> Limits:
+    """How fast, how slow and when. FleetError for what makes no sense."""
+    return Limits(parse_rate(params["bandwidth_limit"]), float(params["minimum_rate"]), Window.parse(params["time_window"]))
+
+
 def read(blob: Blob) -> dict[str, Any]:
     """What is there: size, mode, owner and group; empty when nothing is."""
     if not blob.target.exists():
@@ -231,34 +324,51 @@ def damaged(blob: Blob, params: dict[str, Any]) -> bool:
     return bool(params["verify"]) and is_present(blob) and sha256_of(blob.target) != blob.sha256
 
 
-def predict(blob: Blob, params: dict[str, Any], wrong: bool) -> dict[str, int]:
+def predict(blob: Blob, params: dict[str, Any], wrong: bool) -> Fetched:
     """What a run would do, with the errors it would meet before the first byte."""
+    within = limits(params)
     if params["state"] == "absent" or (is_present(blob) and not wrong):
-        return {"bytes_fetched": 0, "resumed_from": 0, "retries": 0}
-    open_source(blob.url, request_headers(params), "", params["timeout"])
+        return Fetched(blob.target, 0, 0, 0)
+    if not params["src"]:
+        open_source(blob.url, request_headers(params), "", params["timeout"])
+        if not params["peers"]:
+            check_hours(blob, within.window)
     check_space(blob, params["reserve_bytes"], params["ahead_bytes"])
     part = blob.bytes_present()
-    return {"bytes_fetched": blob.size - part, "resumed_from": part, "retries": 0}
+    return Fetched(blob.target, blob.size - part, part, 0)
 
 
-def apply(module: AnsibleModule, blob: Blob, wrong: bool) -> dict[str, int]:
+def apply(module: AnsibleModule, blob: Blob, wrong: bool) -> Fetched:
     """Make it so."""
     params = module.params
     if params["state"] == "absent":
         discard(blob)
-        return {"bytes_fetched": 0, "resumed_from": 0, "retries": 0}
+        return Fetched(blob.target, 0, 0, 0)
     if wrong:
         blob.target.unlink()
-    done = {"bytes_fetched": 0, "resumed_from": 0, "retries": 0}
+    done = Fetched(blob.target, 0, 0, 0)
     if not is_present(blob):
-        fetched = fetch(blob, headers=request_headers(params), ca_path=params["ca_path"], reserve_bytes=params["reserve_bytes"],
-                        ahead_bytes=params["ahead_bytes"], timeout=float(params["timeout"]), retries=params["retries"])
-        done = {"bytes_fetched": fetched.bytes_fetched, "resumed_from": fetched.resumed_from, "retries": fetched.retries}
-    path = str(blob.target)
-    module.set_mode_if_different(path, blob.mode, False)
-    module.set_owner_if_different(path, params["owner"], False)
-    module.set_group_if_different(path, params["group"], False)
+        done = bring(blob, params)
+    if is_present(blob):
+        path = str(blob.target)
+        module.set_mode_if_different(path, blob.mode, False)
+        module.set_owner_if_different(path, params["owner"], False)
+        module.set_group_if_different(path, params["group"], False)
     return done
+
+
+def bring(blob: Blob, params: dict[str, Any]) -> Fetched:
+    """The blob, or the next piece of it."""
+    space = {"reserve_bytes": params["reserve_bytes"], "ahead_bytes": params["ahead_bytes"]}
+    if not params["src"]:
+        return fetch(blob, headers=request_headers(params), ca_path=params["ca_path"], redirect_hosts=params["redirect_hosts"],
+                     peers=[Peer.from_dict(peer) for peer in params["peers"]], limits=limits(params), timeout=float(params["timeout"]),
+                     retries=params["retries"], **space)
+    if not params["piece"]:
+        raise FleetError("A file of the controller comes in pieces only", params["src"], "a run without the action plugin",
+                         "Run gguf_file as a task of Ansible, or give url.")
+    now = receive(blob, Path(params["piece"]), params["offset"], params["src"], **space)
+    return Fetched(blob.target, max(0, now - params["offset"]), params["offset"], 0, {"controller": max(0, now - params["offset"])})
 
 
 def _user(uid: int) -> str:
@@ -282,7 +392,10 @@ def _text(blob: Blob, state: dict[str, Any]) -> str:
 
 def main() -> None:
     """Read, plan, apply."""
-    module = AnsibleModule(argument_spec(), supports_check_mode=True, required_if=[("state", "present", ["url", "size"])])
+    module = AnsibleModule(
+        argument_spec(), supports_check_mode=True,
+        required_if=[("state", "present", ["size"]), ("state", "present", ["url", "src"], True)], mutually_exclusive=[("url", "src")],
+    )
     try:
         blob = desired(module.params)
         current, wrong = read(blob), damaged(blob, module.params)
@@ -293,7 +406,10 @@ def main() -> None:
         done = predict(blob, module.params, wrong) if module.check_mode or not changed else apply(module, blob, wrong)
     except FleetError as error:
         fail(module, error)
-    module.exit_json(changed=changed, path=str(blob.target), diff=diff(_text(blob, before), _text(blob, wanted), str(blob.target)), **done)
+    module.exit_json(
+        changed=changed, path=str(blob.target), bytes_fetched=done.bytes_fetched, resumed_from=done.resumed_from, retries=done.retries,
+        sources=dict(done.sources), bytes_present=blob.size if is_present(blob) else blob.bytes_present(),
+        diff=diff(_text(blob, before), _text(blob, wanted), str(blob.target)))
 
 
 if __name__ == "__main__":
