@@ -22,7 +22,6 @@ from typing import Any
 from ansible.errors import AnsibleActionFail, AnsibleConnectionFailure
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
-from ansible_collections.localai.fleet.plugins.module_utils._errors import FleetError
 from ansible_collections.localai.fleet.plugins.module_utils._pace import Pacer, parse_rate
 
 POLL = 1.0
@@ -106,6 +105,11 @@ def is_finished(job: dict[str, Any]) -> bool:
     return bool(job) and ("started" not in job or bool(job.get("finished")))
 
 
+def piece_size(rate: float) -> int:
+    """Bytes to send at once: 32 MiB, or what a second may carry, so that the flow is even."""
+    return int(max(BLOCK // 4, min(PIECE, rate or PIECE)))
+
+
 def sent(name: str, have: int, size: int, began: tuple[float, int], now: float) -> dict[str, Any]:
     """The progress of a file that the controller sends since `began` (monotonic seconds, bytes), as the module tells its own."""
     passed, gained = now - began[0], have - began[1]
@@ -141,13 +145,10 @@ class ActionModule(ActionBase):
         if not os.path.isfile(path) or os.path.getsize(path) != size:
             raise AnsibleActionFail(f"The controller does not have the file ({path}): got {'another size' if os.path.isfile(path) else 'nothing'}. "
                                     "Fetch it there first.")
-        try:
-            pacer = Pacer(parse_rate(args.get("bandwidth_limit") or ""))
-        except FleetError as error:
-            raise AnsibleActionFail(str(error)) from error
-        last, began, done, first = Line(), (time.monotonic(), have), {}, have
+        rate = parse_rate(args.get("bandwidth_limit") or "")
+        pacer, last, began, done, first = Pacer(rate), Line(), (time.monotonic(), have), {}, have
         while not done or have < size:
-            done = self._send_piece(args, path, have, task_vars)
+            done = self._send_piece(args, path, have, piece_size(rate), task_vars)
             if done.get("failed"):
                 return done
             pacer.take(max(0, done["bytes_present"] - have))
@@ -156,16 +157,16 @@ class ActionModule(ActionBase):
             last = self._tell(task_vars["inventory_hostname"], sent(name, have, size, began, time.monotonic()), last, time.monotonic())
         return {**done, "bytes_fetched": size - first, "resumed_from": first, "sources": {"controller": size - first}}
 
-    def _send_piece(self, args: dict[str, Any], path: str, offset: int, task_vars: dict[str, Any]) -> dict[str, Any]:
-        """The bytes from `offset` on, as a file on the host that the module adds to its own."""
+    def _send_piece(self, args: dict[str, Any], path: str, offset: int, length: int, task_vars: dict[str, Any]) -> dict[str, Any]:
+        """`length` bytes from `offset` on, as a file on the host that the module adds to its own."""
         if not self._connection._shell.tmpdir:
             self._make_tmp_path()
         remote = self._connection._shell.join_path(self._connection._shell.tmpdir, "piece")
         with tempfile.NamedTemporaryFile(prefix="piece-") as local:
             with open(path, "rb") as source:
                 source.seek(offset)
-                for _turn in range(PIECE // BLOCK):
-                    local.write(source.read(BLOCK))
+                while local.tell() < length and local.write(source.read(min(BLOCK, length - local.tell()))):
+                    pass
             local.flush()
             self._transfer_file(local.name, remote)
         self._fixup_perms2((self._connection._shell.tmpdir, remote))

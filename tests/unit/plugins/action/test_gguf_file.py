@@ -37,6 +37,8 @@ def progress(**change: Any) -> dict[str, Any]:
         ({"eta": None, "rate": 0.0}, "ai1: gemma-3-270m 43 % of 0.24 GiB, 0.0 MiB/s"),
         ({"eta": 600.0}, "ai1: gemma-3-270m 43 % of 0.24 GiB, 21.0 MiB/s, ETA 10 min"),
         ({"eta": 9000.0}, "ai1: gemma-3-270m 43 % of 0.24 GiB, 21.0 MiB/s, ETA 2 h 30 min"),
+        ({"message": "from ai2"}, "ai1: gemma-3-270m 43 % of 0.24 GiB, 21.0 MiB/s, ETA 7 s, from ai2"),
+        ({"phase": "waiting", "message": "ai2"}, "ai1: gemma-3-270m 43 % of 0.24 GiB, waiting for ai2"),
         ({"phase": "checking"}, "ai1: gemma-3-270m 43 % of 0.24 GiB, checking"),
         ({"phase": "retrying", "message": "hub answered 503"}, "ai1: gemma-3-270m 43 % of 0.24 GiB, trying again: hub answered 503"),
     ],
@@ -82,6 +84,16 @@ def test_parse(text: str, value: dict[str, Any]) -> None:
     assert gguf_file.parse(text) == value
 
 
+@pytest.mark.parametrize(("rate", "size"), [(0.0, 1 << 25), (2e6, 2_000_000), (1000.0, 1 << 18), (1e9, 1 << 25)])
+def test_piece_size(rate: float, size: int) -> None:
+    assert gguf_file.piece_size(rate) == size
+
+
+def test_progress_of_what_the_controller_sends() -> None:
+    told = gguf_file.sent("tiny", 600, 1000, (10.0, 200), 12.0)
+    assert (told["rate"], told["eta"], gguf_file.line("ai1", told)) == (200.0, 2.0, "ai1: tiny 60 % of 0.00 GiB, 0.0 MiB/s, ETA 2 s, from the controller")
+
+
 PLAY = """
 - hosts: localhost
   connection: local
@@ -91,7 +103,7 @@ PLAY = """
       localai.fleet.gguf_file:
         dest_dir: "{dest_dir}"
         name: tiny
-        url: "{url}"
+        {source}
         sha256: "{sha256}"
         size: {size}
         token: "{token}"
@@ -103,14 +115,14 @@ PLAY = """
 class Controller:
     """Runs of one playbook against this machine."""
 
-    def __init__(self, server: hub.HubServer, tmp_path: Path) -> None:
+    def __init__(self, server: hub.HubServer, tmp_path: Path, source: str = "") -> None:
         self.store, self.home = tmp_path / "gguf", tmp_path / "home"
         self.home.mkdir()
         self.target = self.store / f"{SHA256}.gguf"
         self.progress = self.store / ".partial" / f"{SHA256}.progress.json"
         self.playbook = tmp_path / "play.yml"
-        url = f"{server.url}/{REPO}/resolve/main/{FILE}"
-        self.playbook.write_text(PLAY.format(dest_dir=self.store, url=url, sha256=SHA256, size=SIZE, token=SECRET))
+        source = source or f"url: {server.url}/{REPO}/resolve/main/{FILE}"
+        self.playbook.write_text(PLAY.format(dest_dir=self.store, source=source, sha256=SHA256, size=SIZE, token=SECRET))
 
     def start(self, *options: str) -> "subprocess.Popen[str]":
         environment = {
@@ -209,3 +221,44 @@ def test_errors_are_sentences(server: hub.HubServer, controller: Controller) -> 
     output = controller.run()
     assert "failed=1" in output and "another sha256 than the lock says" in output
     assert not controller.target.exists()
+
+
+@pytest.fixture
+def sender(server: hub.HubServer, tmp_path: Path) -> Controller:
+    """A controller that has the file itself and sends 500 kB a second."""
+    (tmp_path / "cached.gguf").write_bytes(BODY)
+    return Controller(server, tmp_path, f"src: {tmp_path}/cached.gguf\n        bandwidth_limit: 500kB/s")
+
+
+def test_a_file_of_the_controller_comes_in_pieces(server: hub.HubServer, sender: Controller) -> None:
+    assert "changed=1" in sender.run("--check")
+    assert not sender.store.exists()
+    output = sender.run("-vvv")
+    assert "changed=1" in output and SECRET not in output
+    assert any(text.startswith("localhost: tiny ") and text.endswith(", from the controller") for text in output.splitlines())
+    assert sender.target.read_bytes() == BODY
+    assert list((sender.store / ".partial").iterdir()) == []
+    assert "changed=0" in sender.run()
+    assert server.log.entries == []
+
+
+def test_sending_goes_on_where_a_killed_controller_stopped(sender: Controller) -> None:
+    part = sender.store / ".partial" / f"{SHA256}.gguf.part"
+    first = sender.start()
+    wait_for(lambda: part.exists() and part.stat().st_size > 0)
+    workers = Path(f"/proc/{first.pid}/task/{first.pid}/children").read_text().split()
+    for pid in (first.pid, *map(int, workers)):  # a worker has a session of its own
+        os.kill(pid, signal.SIGKILL)
+    first.communicate(timeout=10)
+    kept = part.stat().st_size
+    assert 0 < kept < SIZE and not sender.target.exists()
+    output = sender.run("-vvv")
+    assert "changed=1" in output and f"resumed_from: {kept}" in output
+    assert sender.target.read_bytes() == BODY
+
+
+def test_a_controller_without_the_file_says_so(sender: Controller, tmp_path: Path) -> None:
+    (tmp_path / "cached.gguf").unlink()
+    assert "changed=1" in sender.run("--check"), "it would be fetched first"
+    assert "The controller does not have the file" in sender.run()
+    assert not sender.target.exists()

@@ -5,6 +5,7 @@ import fcntl
 import hashlib
 import json
 import os
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Iterator
@@ -13,7 +14,8 @@ import pytest
 
 from ansible_collections.localai.fleet.plugins.module_utils import _fetch
 from ansible_collections.localai.fleet.plugins.module_utils._errors import FleetError
-from ansible_collections.localai.fleet.plugins.module_utils._fetch import Blob, Clock, Progress
+from ansible_collections.localai.fleet.plugins.module_utils._fetch import Blob, Clock, Limits, Progress
+from ansible_collections.localai.fleet.plugins.module_utils._pace import Window, parse_rate
 
 from tests.lab import hub
 
@@ -50,8 +52,10 @@ class Run:
     def __call__(self, **options: Any) -> _fetch.Fetched:
         options.setdefault("reserve_bytes", 0)
         options.setdefault("timeout", 5.0)
+        options.setdefault("redirect_hosts", ["localhost"])
         options.setdefault("progress", self.watch)
-        return _fetch.fetch(self.blob, clock=Clock(sleep=self.waits.append), **options)
+        options.setdefault("clock", Clock(sleep=self.waits.append))
+        return _fetch.fetch(self.blob, **options)
 
     def watch(self, progress: Progress) -> None:
         """Keep what is told, and what is told while the target has its name already."""
@@ -199,6 +203,120 @@ def test_faults_that_stay(server: hub.HubServer, run: Run, switch: dict[str, Any
     size = run.blob.part.stat().st_size if run.blob.part.exists() else None
     assert size == kept
     assert not run.blob.lock.exists()
+
+
+@pytest.mark.parametrize("name", ["", "127.0.0.2", "host"])
+def test_a_redirect_to_a_host_that_nobody_named(server: hub.HubServer, run: Run, name: str) -> None:
+    server.switches.set({"redirect_host": True})
+    sentence = run.error(redirect_hosts=[name] if name else [])
+    assert "redirects to a host that nobody named" in sentence
+    assert "got localhost. If it belongs to the source, add it to models_redirect_hosts." in sentence
+    assert bodies(server) == []
+
+
+def test_an_expired_link_is_asked_for_anew(server: hub.HubServer, run: Run) -> None:
+    """403 on the resume: the next attempt starts at the Hub, which gives a new link."""
+    server.switches.set({"forbidden_resume": 1})
+    run.part(BODY[:HALF])
+    assert run().resumed_from == HALF
+    links = [entry.path for entry in server.log.entries if entry.path.startswith("/__cdn__")]
+    assert len(set(links)) == 2
+    assert [entry.path.partition("?")[0].partition("/resolve/")[1] for entry in server.log.entries] == ["/resolve/", "", "/resolve/", ""]
+
+
+NOON, NIGHT = (time.struct_time((2026, 1, 1, hour, 0, 0, 3, 1, 0)) for hour in (12, 23))
+
+
+def test_outside_its_hours_nothing_is_asked(server: hub.HubServer, run: Run) -> None:
+    run.part(BODY[:HALF])
+    sentence = run.error(limits=Limits(window=Window.parse("22:00-06:00")), clock=Clock(local=lambda: NOON))
+    assert "tiny may not be fetched at this time of the day (models_time_window 22:00-06:00, local time of the host): got 12:00" in sentence
+    assert f"{HALF} of {SIZE} bytes are kept: run again within it." in sentence
+    assert server.log.entries == []
+
+
+def test_at_the_end_of_its_hours_it_stops_and_keeps(server: hub.HubServer, run: Run) -> None:
+    hours = iter([NIGHT] * 2)
+    night = Clock(local=lambda: next(hours, NOON))
+    assert "may not be fetched at this time" in run.error(limits=Limits(window=Window.parse("22:00-06:00")), clock=night)
+    kept = run.blob.bytes_present()
+    assert 0 < kept < SIZE
+    assert run(limits=Limits(window=Window.parse("22:00-06:00")), clock=Clock(local=lambda: NIGHT)).resumed_from == kept
+
+
+def test_a_download_keeps_below_its_rate(server: hub.HubServer, run: Run) -> None:
+    now, waits = [100.0], []
+
+    def sleep(seconds: float) -> None:
+        waits.append(seconds)
+        now[0] += seconds
+
+    run(limits=Limits(rate=400_000.0), clock=Clock(now=lambda: now[0], sleep=sleep))
+    assert SIZE / 400_000 - 0.2 <= sum(waits) <= SIZE / 400_000
+
+
+def test_a_source_that_drips_is_given_up_with_a_sentence(server: hub.HubServer, run: Run) -> None:
+    server.switches.set({"drip": {"bytes_per_second": 400_000}})
+    ticks = iter(range(1_000_000))
+    clock = Clock(now=lambda: 10.0 * next(ticks), sleep=run.waits.append)
+    sentence = run.error(limits=Limits(minimum_rate=1e9), clock=clock, retries=1)
+    assert "did not get on after" in sentence and "bytes a second, less than 1000000000" in sentence and "are kept" in sentence
+
+
+@pytest.mark.parametrize("limit", ["", "1MB/s"])
+def test_a_source_within_its_rate_is_not_given_up(server: hub.HubServer, run: Run, limit: str) -> None:
+    assert run(limits=Limits(rate=parse_rate(limit), minimum_rate=1e5)).retries == 0
+
+
+def test_the_reason_of_a_failure_is_kept_for_others(server: hub.HubServer, run: Run) -> None:
+    server.switches.set({"gated": True})
+    before = time.time() - 1
+    sentence = run.error(progress=None)
+    assert _fetch.failure(run.blob, before) == sentence
+    assert _fetch.failure(run.blob, time.time() + 60) == ""
+    server.switches.clear()
+    run(progress=None)
+    assert _fetch.failure(run.blob, before) == ""
+
+
+def test_whether_somebody_works_on_it(run: Run) -> None:
+    assert _fetch.is_held(run.blob) is False
+    run.part(b"x")
+    handle = os.open(run.blob.lock, os.O_RDWR | os.O_CREAT)
+    assert _fetch.is_held(run.blob) is False
+    fcntl.flock(handle, fcntl.LOCK_EX)
+    assert _fetch.is_held(run.blob) is True
+    os.close(handle)
+    assert _fetch.is_held(run.blob) is False
+
+
+def piece(tmp_path: Path, content: bytes) -> Path:
+    path = tmp_path / "piece"
+    path.write_bytes(content)
+    return path
+
+
+def test_pieces_make_a_blob(run: Run, tmp_path: Path) -> None:
+    have = 0
+    for end in (10, HALF, HALF, SIZE):
+        have = _fetch.receive(run.blob, piece(tmp_path, BODY[have:end]), have, "/cache/x", 0)
+        assert (have, run.blob.target.exists()) == (end, end == SIZE)
+    assert run.blob.target.read_bytes() == BODY
+    assert run.left() == []
+    assert _fetch.receive(run.blob, piece(tmp_path, b"more"), SIZE, "/cache/x", 0) == SIZE
+
+
+def test_a_piece_that_does_not_fit_is_left_out(run: Run, tmp_path: Path) -> None:
+    run.part(BODY[:HALF])
+    assert _fetch.receive(run.blob, piece(tmp_path, b"x"), 3, "/cache/x", 0) == HALF
+    assert run.blob.part.read_bytes() == BODY[:HALF]
+
+
+def test_a_wrong_piece_is_found_at_the_end(run: Run, tmp_path: Path) -> None:
+    run.part(BODY[:HALF])
+    with pytest.raises(FleetError, match="another sha256 than the lock says .*/cache/x"):
+        _fetch.receive(run.blob, piece(tmp_path, b"\0" * (SIZE - HALF)), HALF, "/cache/x", 0)
+    assert not run.blob.target.exists() and run.left() == []
 
 
 def test_another_size_at_the_source(run: Run) -> None:

@@ -106,11 +106,13 @@ def test_verify_repairs_a_damaged_blob(run_module: Module, args: dict[str, Any])
     [
         ({"sha256": "abc"}, "The sha256 is not one (sha256): got abc. Give 64 hexadecimal digits."),
         ({"size": 0}, "The size must be positive (size): got 0."),
+        ({"bandwidth_limit": "fast"}, "The rate cannot be used (bandwidth_limit): got fast."),
+        ({"time_window": "at night"}, "The time window cannot be used (time_window): got at night."),
         ({"mode": "u=rw"}, "The mode is not octal (mode): got u=rw."),
         ({"url": "ftp://host/x"}, "The URL cannot be fetched (ftp://host/x)"),
         ({"reserve_bytes": 1 << 60}, "There is not enough disk space for tiny"),
         ({"ahead_bytes": 1 << 60}, "There is not enough disk space for tiny and what comes after it"),
-        ({"url": ...}, "state is present but all of the following are missing: url"),
+        ({"url": ...}, "state is present but any of the following are missing: url, src"),
     ],
 )
 def test_bad_input(run_module: Module, args: dict[str, Any], tmp_path: Path, change: dict[str, Any], sentence: str, check: bool) -> None:
@@ -126,7 +128,7 @@ def test_a_wrong_digest_names_both(run_module: Module, args: dict[str, Any], ser
     result = run_module("gguf_file", args)
     assert f"{SHA256} was expected" in result["msg"]
     assert result["failure"]["what"] == "tiny has another sha256 than the lock says"
-    assert list(Path(args["dest_dir"]).rglob("*.*")) == [Path(args["dest_dir"]) / ".partial"]
+    assert [path.name for path in (Path(args["dest_dir"]) / ".partial").iterdir()] == [f"{SHA256}.progress.json"], "why, and nothing of the file"
 
 
 def test_the_token_is_never_told(run_module: Module, args: dict[str, Any], server: hub.HubServer) -> None:
@@ -163,17 +165,18 @@ def wait_for(condition: Callable[[], bool], seconds: float = 30) -> None:
         time.sleep(0.01)
 
 
-def test_killed_half_way_and_resumed(run_module: Module, args: dict[str, Any], server: hub.HubServer) -> None:
-    server.switches.set({"drip": {"bytes_per_second": 1_000_000}})
+@pytest.mark.parametrize("share", [0.0, 0.02, 0.3, 0.7, 0.95])
+def test_killed_and_resumed(run_module: Module, args: dict[str, Any], server: hub.HubServer, share: float) -> None:
+    server.switches.set({"drip": {"bytes_per_second": 3_000_000}})
     target = Path(args["dest_dir"]) / f"{SHA256}.gguf"
     part = Path(args["dest_dir"]) / ".partial" / f"{SHA256}.gguf.part"
     child = start(args)
-    wait_for(lambda: part.exists() and part.stat().st_size > SIZE // 4)
+    wait_for(lambda: part.exists() and part.stat().st_size > SIZE * share)
     assert not target.exists()
     os.kill(child.pid, signal.SIGKILL)
     child.communicate(timeout=10)
     kept = part.stat().st_size
-    assert SIZE // 4 < kept < SIZE and BODY.startswith(part.read_bytes())
+    assert SIZE * share < kept < SIZE and BODY.startswith(part.read_bytes())
     assert not target.exists()
 
     server.switches.clear()
@@ -186,6 +189,25 @@ def test_killed_half_way_and_resumed(run_module: Module, args: dict[str, Any], s
     assert sent == [(f"bytes={kept}-", 206, SIZE - kept)]
     assert target.read_bytes() == BODY
     assert list(part.parent.iterdir()) == []
+
+
+def test_a_neighbour_gives_it_first(run_module: Module, args: dict[str, Any], server: hub.HubServer, tmp_path: Path) -> None:
+    (tmp_path / f"{SHA256}.gguf").write_bytes(BODY)
+    service = run_module("blob_share", {"dest_dir": str(tmp_path), "address": "127.0.0.1", "blobs": [{"sha256": SHA256, "size": SIZE}]})
+    peer = {"name": "ai1", **{key: service[key] for key in ("address", "port", "secret")}}
+    real = run_module("gguf_file", {**args, "peers": [peer]})
+    run_module("blob_share", {"state": "stopped", **{key: peer[key] for key in ("address", "port", "secret")}})
+    assert (real["changed"], real["sources"]) == (True, {"ai1": SIZE})
+    assert peer["secret"] not in json.dumps(real)
+    assert server.log.entries == []
+    wrong = run_module("gguf_file", {**args, "dest_dir": str(tmp_path / "other"), "peers": [{**peer, "port": 0}]})
+    assert "The port of a peer is none (peer ai1): got 0." in wrong["msg"]
+
+
+def test_a_file_of_the_controller_needs_the_action_plugin(run_module: Module, args: dict[str, Any]) -> None:
+    del args["url"]
+    assert run_module("gguf_file", {**args, "src": "/cache/x"}, check=True)["bytes_fetched"] == SIZE
+    assert "comes in pieces only" in run_module("gguf_file", {**args, "src": "/cache/x"})["msg"]
 
 
 def test_two_runs_at_once_fetch_once(run_module: Module, args: dict[str, Any], server: hub.HubServer) -> None:
