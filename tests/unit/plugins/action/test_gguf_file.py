@@ -196,7 +196,8 @@ def test_the_controller_dies_and_the_next_one_watches_on(server: hub.HubServer, 
     watched = any(line.startswith("localhost: tiny ") for line in second.stdout)
     server.switches.clear()
     assert watched and not controller.target.exists()
-    assert "changed=1" in second.communicate(timeout=60)[0]
+    assert "changed=1" in second.stdout.read(), "communicate would lose what is in the buffer already"
+    assert second.wait(timeout=60) == 0
     assert controller.target.read_bytes() == BODY
     assert sent(server) == [SIZE]
 
