@@ -36,6 +36,7 @@ PARAMETERS = frozenset("""
     ssm.conv_kernel ssm.inner_size ssm.state_size ssm.time_step_rank ssm.group_count
     full_attention_interval attention.recurrent_layers wkv.head_size token_shift_count kda.head_dim shortconv.l_cache
     pooling_type rope.dimension_count rope.scaling.type rope.scaling.factor rope.scaling.original_context_length
+    has_vision_encoder vision.projection_dim
 """.split())
 """Architecture keys that are kept, without the architecture's name in front."""
 PER_LAYER = frozenset("""
@@ -43,7 +44,7 @@ PER_LAYER = frozenset("""
     attention.sliding_window attention.sliding_window_pattern attention.recurrent_layers
 """.split())
 """Those that may be an array with an entry a layer."""
-FLAGS = frozenset("attention.causal use_parallel_residual".split())
+FLAGS = frozenset("attention.causal use_parallel_residual has_vision_encoder".split())
 FLAGS_OR_NUMBERS = frozenset("attention.sliding_window_pattern attention.recurrent_layers".split())
 ESSENTIAL = ("block_count", "embedding_length")
 ESSENTIAL_ONE_OF = ("attention.head_count", "ssm.state_size", "wkv.head_size", "shortconv.l_cache")

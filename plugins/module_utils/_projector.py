@@ -31,9 +31,22 @@ def choose_projector(files: Sequence[RepoFile], model: str, path: str | None = N
 
 
 def check_projector(header: Header, where: str) -> None:
-    """FleetError for a file whose header is not that of a projector."""
+    """FleetError for a file whose header is not that of a projector for images."""
     if header.architecture != ARCHITECTURE:
         raise FleetError("The file is no projector", where, f"architecture {header.architecture}", "Name the projector's own file, such as mmproj-F16.gguf.")
+    if header.get("has_vision_encoder") is False:
+        raise FleetError("The projector reads no images", where, "has_vision_encoder false", "Leave vision out, or name another projector.")
+
+
+def misfit(header: Header, model: Header) -> str:
+    """Why the engine may refuse a projector beside a model, in words; empty when nothing speaks against it.
+
+    The converter of llama.cpp writes the width of the model that the projector was made with; what other programs write there has other meanings.
+    """
+    made_for, width = header.get("vision.projection_dim"), model.get("embedding_length")
+    if header.general_type != "mmproj" or not made_for or not width or made_for == width:
+        return ""
+    return f"the projector is made for a model of width {made_for}, and this one has {width}: it may be another model's."
 
 
 def _of_path(files: Sequence[RepoFile], found: Sequence[RepoFile], path: str, where: str) -> RepoFile:

@@ -18,7 +18,7 @@ from ._hub import RepoFile, choose
 from ._hub_client import Hub
 from ._lock import LockedFile, LockedModel, only_projector, why_missing
 from ._names import FILE_TYPES, parse_name
-from ._projector import check_projector, choose_projector
+from ._projector import check_projector, choose_projector, misfit
 from ._search import Policy, search
 from ._version import VERSION
 from ._wanted import SEARCH, Source, WantedModel
@@ -41,15 +41,16 @@ def resolve_model(
     only what fits one of `capacities`, by host, where they are given. FleetError when the source does not have the model, lacks a shard or the
     projector, or has another file than `sha256` says.
     """
+    said = ""
     if wanted.parsed_source.kind == "https":
         entry = _from_web(wanted, ca_path, now, known)
     else:
-        entry = _from_hub(wanted, _place(wanted, hub(), known, capacities), hub(), now, known)
+        entry, said = _from_hub(wanted, _place(wanted, hub(), known, capacities), hub(), now, known)
     if entry is known:
         return entry, []
     header = Header.from_dict(entry.header)
     _check_kind(wanted, header)
-    return entry, _warnings(wanted, entry, header)
+    return entry, _warnings(wanted, entry, header) + ([f"{wanted.name}: {said}"] if said else [])
 
 
 def _place(wanted: WantedModel, hub: Hub, known: LockedModel | None, capacities: Mapping[str, Capacity] | None) -> Source:
@@ -71,7 +72,8 @@ def _searched(wanted: WantedModel, hub: Hub, capacities: Mapping[str, Capacity] 
     return Source("hf", result.candidates[0].repository, result.candidates[0].commit)
 
 
-def _from_hub(wanted: WantedModel, place: Source, hub: Hub, now: str, known: LockedModel | None) -> LockedModel:
+def _from_hub(wanted: WantedModel, place: Source, hub: Hub, now: str, known: LockedModel | None) -> tuple[LockedModel, str]:
+    """The entry, and what speaks against its projector."""
     name = place.repository or ""
     repository = hub.repository(name, place.revision)
     files = choose(repository.files, wanted.quant, wanted.file, where=name)
@@ -82,12 +84,14 @@ def _from_hub(wanted: WantedModel, place: Source, hub: Hub, now: str, known: Loc
     locked, projector = tuple(map(_locked, files)), _locked(beside) if beside else None
     same = known is not None and not why_missing(known, wanted) and (known.repository, known.files, known.projector) == (name, locked, projector)
     if known and same and repository.license in (None, known.license):
-        return known
-    if beside:
-        check_projector(hub.header(repository, [beside]), f"{name}, {beside.path}")
+        return known, ""
+    reader = hub.header(repository, [beside]) if beside else None
+    if beside and reader:
+        check_projector(reader, f"{name}, {beside.path}")
     header = hub.header(repository, files)
     _check_split(header, files, name)
-    return _entry(wanted, header, locked, now, repository=name, commit=repository.commit, license=repository.license or header.license, projector=projector)
+    origin = {"repository": name, "commit": repository.commit, "license": repository.license or header.license, "projector": projector}
+    return _entry(wanted, header, locked, now, **origin), misfit(reader, header) if reader else ""
 
 
 def _locked(file: RepoFile) -> LockedFile:

@@ -5,7 +5,7 @@ import pytest
 from ansible_collections.localai.fleet.plugins.module_utils._errors import FleetError
 from ansible_collections.localai.fleet.plugins.module_utils._gguf import Header
 from ansible_collections.localai.fleet.plugins.module_utils._hub import RepoFile
-from ansible_collections.localai.fleet.plugins.module_utils._projector import check_projector, choose_projector
+from ansible_collections.localai.fleet.plugins.module_utils._projector import check_projector, choose_projector, misfit
 
 MODEL = "gemma-3-4b-it-Q4_K_M.gguf"
 
@@ -54,7 +54,19 @@ def test_refusals_are_sentences(given, path, words):
         assert word in str(error.value)
 
 
+@pytest.mark.parametrize("kind, made_for, width, words", [
+    ("mmproj", 2560, 2560, ""), ("mmproj", 2560, 1152, "made for a model of width 2560, and this one has 1152"), (None, 768, 4096, ""),
+    ("mmproj", None, 4096, ""),
+])
+def test_the_width_of_its_model(kind, made_for, width, words):
+    projector = Header(version=3, architecture="clip", general_type=kind, parameters={"vision.projection_dim": made_for} if made_for else {})
+    said = misfit(projector, Header(version=3, architecture="gemma3", parameters={"embedding_length": width}))
+    assert words in said and bool(said) == bool(words)
+
+
 def test_the_header_decides():
     check_projector(Header(version=3, architecture="clip"), "x")
+    with pytest.raises(FleetError, match="reads no images .x."):
+        check_projector(Header(version=3, architecture="clip", parameters={"has_vision_encoder": False}), "x")
     with pytest.raises(FleetError, match="no projector .acme/x, mmproj.gguf.: got architecture llama"):
         check_projector(Header(version=3, architecture="llama"), "acme/x, mmproj.gguf")

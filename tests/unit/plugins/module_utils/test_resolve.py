@@ -105,6 +105,14 @@ def test_a_projector_is_locked_beside_its_model(server, tmp_path):
     assert resolve(server)[0].projector is None and resolve(server, vision=True, projector="none")[0].projector is None
 
 
+def test_what_speaks_against_a_projector_is_told(server, tmp_path):
+    assert resolve(server, vision=True)[1] == []
+    hub_repository.add_projector(tmp_path, "mmproj-F16.gguf", **{"clip.vision.projection_dim": 5120})
+    assert resolve(server, vision=True)[1] == ["tiny: the projector is made for a model of width 5120, and this one has 256: it may be another model's."]
+    hub_repository.add_projector(tmp_path, "mmproj-F16.gguf", **{"clip.has_vision_encoder": False, "clip.has_audio_encoder": True})
+    assert "reads no images" in refusal(server, vision=True)
+
+
 @pytest.mark.parametrize("change, words", [
     ({"projector": "tiny-Q8_0.gguf"}, ("no projector", "architecture llama", "tiny-Q8_0.gguf")),
     ({"projector": "mmproj.gguf"}, ("no such projector", "mmproj-F16.gguf")),
