@@ -1,7 +1,8 @@
-"""The lock kept on the primary host and in a Git repository reached by SSH: changed once, quiet after, with a way back, and nothing on the controller."""
+"""The lock kept on the primary host and in a Git repository: changed once, quiet after, with a way back, and nothing on the controller."""
 from __future__ import annotations
 
 import json
+import subprocess
 from pathlib import Path
 from typing import Any, Iterator
 
@@ -12,13 +13,12 @@ from testinfra.host import Host
 
 KEPT = "/opt/localai/state/fleet.lock.yml"
 OLD = "/opt/localai/state/fleet.lock.previous.yml"
-REPOSITORY = "/root/test-fleet.git"
 
 
 @pytest.fixture
 def primary(gateway: Host) -> Iterator[Host]:
-    """The primary host, without locks and repositories of these tests."""
-    clean = f"rm -rf {KEPT} {OLD} /opt/localai/state/models.yml {REPOSITORY}"
+    """The primary host, without a lock that a test left there."""
+    clean = f"rm -f {KEPT} {OLD}"
     gateway.check_output(clean)
     yield gateway
     gateway.check_output(clean)
@@ -56,15 +56,13 @@ def test_on_the_primary_host(plan, primary: Host) -> None:
     assert primary.file(OLD).content_string == first and "second" in yaml.safe_load(primary.file(KEPT).content_string)["models"]
 
 
-def test_in_a_git_repository_by_ssh(plan, primary: Host) -> None:
-    primary.check_output("command -v git >/dev/null || (apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y git >/dev/null)")
-    primary.check_output(f"git init --quiet --bare --initial-branch=main {REPOSITORY}")
-    name = groups()["localai_gateway"][0]
-    where = {"url": f"ssh://root@{groups()['variables'][name]['ansible_host']}{REPOSITORY}", "path": "inventory",
-             "ssh_key": str(STATE / "ssh_key"), "known_hosts": str(STATE / "known_hosts")}
+def test_in_a_git_repository(plan, tmp_path_factory: pytest.TempPathFactory) -> None:
+    folder = tmp_path_factory.mktemp("git") / "fleet.git"
+    subprocess.run(["git", "init", "--quiet", "--bare", "--initial-branch=main", folder], check=True)
+    where = {"url": f"file://{folder}", "path": "inventory"}
 
     def git(*words: str) -> str:
-        return primary.check_output(f"git --git-dir {REPOSITORY} {' '.join(words)}")
+        return subprocess.run(["git", "--git-dir", folder, *words], check=True, capture_output=True, text=True).stdout.strip()
 
     assert plan("git", "--check", fleet_lock_git=where).changed == 1 and git("for-each-ref") == ""
     assert plan("git", fleet_lock_git=where).changed == 1
@@ -77,11 +75,11 @@ def test_in_a_git_repository_by_ssh(plan, primary: Host) -> None:
     assert yaml.safe_load(INVENTORY.with_name("fleet.lock.yml").read_text(encoding="utf-8"))["images"] == lock["images"]
 
 
-def test_a_git_server_with_an_unknown_key(playbook, primary: Host, tmp_path: Path) -> None:
+def test_a_git_server_with_an_unknown_key(playbook, tmp_path: Path) -> None:
     empty = tmp_path / "known_hosts"
     empty.touch()
     address = groups()["variables"][groups()["localai_gateway"][0]]["ansible_host"]
-    where = {"url": f"ssh://root@{address}{REPOSITORY}", "ssh_key": str(STATE / "ssh_key"), "known_hosts": str(empty)}
+    where = {"url": f"ssh://root@{address}/srv/fleet.git", "ssh_key": str(STATE / "ssh_key"), "known_hosts": str(empty)}
     run = playbook("plan", "-e", json.dumps({"fleet_lock_store": "git", "fleet_lock_git": where, "common_plan_path": ""}))
     assert run.code != 0 and run.changed == 0
     assert "The host key of the Git server is not known" in " ".join(run.output.split())
