@@ -5,7 +5,8 @@
 """The instances of a host: one for the whole host or one a memory node, one more for what is loaded on demand, and their limits."""
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Callable, Collection, Mapping, Sequence
 
 from ._budget import BASE_BYTES, SERVER_FILES, Room, anonymous_of, files_of
@@ -13,6 +14,11 @@ from ._errors import FleetError
 from ._memory import MIB, SERVER_TMP
 from ._plan import ON_DEMAND, RESIDENT, Instance, PlannedModel, gib
 from ._threads import SERVER_CORES, ModelThreads, Threads
+
+STEADY_PERCENT = 10
+"""A deployed memory limit stays when it is at most this much larger than a new one would be: a container is not made anew for less."""
+STEADY_LESS = 32 * MIB
+"""And when it is at most this much smaller: of SERVER_FILES a third is read when the server starts and hardly ever again."""
 
 MakeModel = Callable[[str, Room, ModelThreads], PlannedModel]
 
@@ -46,10 +52,15 @@ def arrange(room: Room, nodes: Sequence[Room], once: Collection[str], before: Ma
     return (room,)
 
 
-def instances(part: Room, threads: Threads, order: Mapping[str, int], make: MakeModel, prefix: str) -> tuple[Instance, ...]:
-    """The instances of a room, whose `threads` are those of its resident models, then of one model on demand."""
+def instances(
+    part: Room, threads: Threads, order: Mapping[str, int], make: MakeModel, prefix: str, deployed: Mapping[str, int] = MappingProxyType({}),
+) -> tuple[Instance, ...]:
+    """The instances of a room, whose `threads` are those of its resident models, then of one model on demand.
+
+    `deployed`: the memory limits of the instances that run on the host, by name; what is about right stays, so that no container is made anew.
+    """
     names = {RESIDENT: sorted(part.resident, key=order.__getitem__), ON_DEMAND: sorted(part.on_demand, key=order.__getitem__)}
-    limits = _limits(part)
+    limits = _steady(part, _limits(part), {residency: deployed.get(_name(part, residency, prefix)) for residency in names})
     found = []
     for residency in (residency for residency in (RESIDENT, ON_DEMAND) if names[residency]):
         chosen, limit = names[residency], limits[residency]
@@ -111,6 +122,18 @@ def _limits(part: Room) -> dict[str, _Limit]:
         share = 1.0 if limit >= wish else max(0, (limit - least) * 100 // files[residency]) / 100
         found[residency] = _Limit(max(limit, least), least, share)
     return found
+
+
+def _steady(part: Room, limits: Mapping[str, _Limit], deployed: Mapping[str, int | None]) -> Mapping[str, _Limit]:
+    """The limits, each with the deployed one in its place where that is enough and not much more, and where all together still fit."""
+    kept = {residency: _keep(limit, deployed.get(residency)) for residency, limit in limits.items()}
+    return kept if sum(limit.limit for limit in kept.values()) <= max(part.usable, sum(limit.limit for limit in limits.values())) else limits
+
+
+def _keep(limit: _Limit, deployed: int | None) -> _Limit:
+    least = max(limit.planned, limit.limit - (STEADY_LESS if limit.share == 1 else 0))
+    steady = deployed is not None and least <= deployed <= limit.limit * (100 + STEADY_PERCENT) // 100
+    return replace(limit, limit=deployed) if steady and deployed else limit
 
 
 def _cpus(threads: Threads, at_once: Sequence[ModelThreads]) -> float:

@@ -20,7 +20,7 @@ from ._instances import arrange, frontend, instances, weights
 from ._needs import Needs, kind_of
 from ._plan import INSTANCE, WORKER, Instance, Plan, PlannedHost, PlannedModel, Refusal, Shard, Worker, some
 from ._remarks import advice, refusals, warnings
-from ._scope import Scope, previously, scope
+from ._scope import Scope, deployed_limits, previously, scope
 from ._sharding import SLOW_MILLISECONDS, WORKER_FILES, Split, bytes_per_token, network_milliseconds, split
 from ._speed import expected
 from ._threads import ModelThreads, Threads, default_reserve, plan_threads
@@ -163,7 +163,8 @@ def _planned_host(work: _Work, room: Room, spanning: list[str]) -> PlannedHost:
     threads = [_threads(work, part, index, len(parts), weights(part, order)) for index, part in enumerate(parts)]
     built: tuple[Instance, ...] = ()
     for part, found_threads in zip(parts, threads):
-        built += instances(part, found_threads, order, lambda name, where, pair: _planned_model(work, room, name, where, pair), work.prefix)
+        built += instances(part, found_threads, order, lambda name, where, pair: _planned_model(work, room, name, where, pair), work.prefix,
+                           deployed_limits(work.fleet.previous, room.name))
     if found.topology == DISTRIBUTED and room.name in found.servers:
         built = (frontend(room, threads[0], INSTANCE),)
     return PlannedHost(room.capacity.usable_cores, sum(item.budget for item in threads), room.usable, room.reserved, built)

@@ -123,4 +123,10 @@ def previously(previous: Mapping[str, Any] | None) -> tuple[dict[str, dict[str, 
     return hosts, nodes
 
 
+def deployed_limits(previous: Mapping[str, Any] | None, host: str) -> dict[str, int]:
+    """Of an earlier plan: the memory limit in bytes of each of a host's instances, by name."""
+    entry = ((previous or {}).get("hosts") or {}).get(host) or {}
+    return {instance["name"]: instance["memory_limit"] for instance in entry.get("instances") or () if instance.get("memory_limit")}
+
+
 UNKNOWN_BYTES = 1 << 62
