@@ -92,6 +92,7 @@ class Floors:
     """What the new model must hold. `lost_share`: of the properties that the old one holds, how many may be lost; `pass_share`: of all, how many must hold.
 
     `tokens_per_second` and `first_token_seconds` are absolute (0: not asked), `speed_share` is of the old model's speed, `memory_share` of the plan.
+    `strict`: whether tokens of a template and answers without an end are a reason, too.
     """
 
     lost_share: float = 0.1
@@ -100,6 +101,11 @@ class Floors:
     first_token_seconds: float = 0.0
     speed_share: float = 0.6
     memory_share: float = 1.0
+    strict: bool = True
+
+
+ANSWERS_ONLY = Floors(lost_share=1.0, speed_share=0.0, memory_share=0.0, strict=False)
+"""For a model that served before: it must load and answer, whatever the one that it replaces does better."""
 
 
 @dataclass(frozen=True)
@@ -284,7 +290,7 @@ def _of_answers(prompts: Sequence[Prompt], before: Mapping[str, bool], now: Mapp
     for kind, words in (("clean", "tokens of a chat template are in the answers to {}: its template is wrong"),
                         ("stops", "the answers to {} do not end by themselves, as the old model's do")):
         found = [name.rpartition(" ")[0] for name in lost if name.rpartition(" ")[2] == kind]
-        if found:
+        if found and floors.strict:
             yield words.format(", ".join(found))
     rest = [name for name in lost if name.rpartition(" ")[2] not in STRICT]
     counted = sum(ok for name, ok in before.items() if name.rpartition(" ")[2] not in STRICT)
@@ -316,7 +322,7 @@ def _of_speed(old: Optional[Mapping[str, Any]], new: Mapping[str, Any], floors: 
 
 
 def _of_memory(memory: Optional[tuple[int, int]], floors: Floors) -> Iterator[str]:
-    if memory and memory[0] > floors.memory_share * memory[1]:
+    if memory and floors.memory_share and memory[0] > floors.memory_share * memory[1]:
         yield (f"too big: its process holds {memory[0]} bytes that cannot be dropped, and the plan has {memory[1]}"
                f"{f', of which {floors.memory_share:.0%} are the most' if floors.memory_share != 1 else ''}")
 

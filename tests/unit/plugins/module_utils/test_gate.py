@@ -170,6 +170,12 @@ def test_the_ceiling_of_memory(measured: int, share: float, ok: bool) -> None:
     assert ok or f"too big: its process holds {measured} bytes" in found.reasons[0]
 
 
+def test_what_served_before_needs_only_to_answer() -> None:
+    worse = seen(speed=1.0, first=9.0, capital=SALAD, word="no<|im_end|>", sum="five")
+    assert judge("chat", PROMPTS, seen(), worse, _gate.ANSWERS_ONLY, (9, 1)).ok
+    assert not judge("chat", PROMPTS, seen(), seen(word=""), _gate.ANSWERS_ONLY).ok
+
+
 def test_speed_is_the_median_of_what_was_measured() -> None:
     assert _gate.speed({"a": {"tokens_per_second": 1}, "b": {"tokens_per_second": 30}, "c": {"tokens_per_second": 20}, "d": {}}) == (20, None)
     assert _gate.speed(None) == (None, None)
