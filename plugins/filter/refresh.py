@@ -9,7 +9,7 @@ import re
 from typing import Any, Callable, Mapping, Sequence
 
 from ansible_collections.localai.fleet.plugins.filter.roles import model_yaml
-from ansible_collections.localai.fleet.plugins.module_utils import _gate, _reclaim, _refresh
+from ansible_collections.localai.fleet.plugins.module_utils import _gate, _lock, _reclaim, _refresh
 from ansible_collections.localai.fleet.plugins.plugin_utils._filters import told
 
 _BASE = re.compile(r"# Proposed in place of the lock ([0-9a-f]{64})\.\n")
@@ -45,9 +45,9 @@ def refresh_checked(states: Mapping[str, Any], lock: Mapping[str, Any]) -> bool:
     return True
 
 
-def rollback_lock(current: Mapping[str, Any], previous: Mapping[str, Any]) -> dict[str, Any]:
-    """The lock to go back to."""
-    return _refresh.going_back(_plain(current), _plain(previous))
+def rollback_lock(current: Mapping[str, Any], previous: Mapping[str, Any]) -> str:
+    """The text of the lock to go back to."""
+    return _lock.dump(_lock.validate(_refresh.going_back(_plain(current), _plain(previous))))
 
 
 def refresh_both(wanted: Sequence[Any], *others: Mapping[str, Any]) -> dict[str, Any]:
@@ -72,7 +72,7 @@ def refresh_candidates(instances: Sequence[Any], wanted: Sequence[Any], lock: Ma
             found.append({
                 "instance": instance["name"], "model": model["name"], "kind": model["kind"], "revision": revision, "content": files[f"{revision}.yaml"],
                 "links": [link for link in settings["links"] if link["path"] in files[f"{revision}.yaml"]],
-                "planned": model["memory"]["anonymous"], "load": True})
+                "planned": model["memory"]["anonymous"]})
     return found
 
 

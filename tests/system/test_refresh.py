@@ -1,0 +1,210 @@
+"""Newer files of the model in the Hub: proposed, reviewed, tried, judged, served, taken back; and bad ones that no name ever points to.
+
+Clients ask for gpt-4 through the edge all the time, and none of their requests fails.
+"""
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Callable, Iterator
+
+import pytest
+import yaml
+from clients import Clients
+from deployed import INVENTORY, STATE, Edge, Run, asked, edge_of, groups, hub, kill, on, started, until
+from testinfra.host import Host
+
+from tests.lab.variants import FILE, publish
+
+MODEL, NAMES = "gemma-3-270m", ("gemma-3-270m", "gpt-4", "gpt-3.5-turbo")
+LOCK = INVENTORY.with_name("fleet.lock.yml")
+PROPOSAL, PREVIOUS = LOCK.with_name("fleet.lock.proposal.yml"), LOCK.with_name("fleet.lock.previous.yml")
+JOURNAL = "/opt/localai/state/refresh.json"
+# A base model of 270 million parameters knows little; what it knows it must not lose.
+PROMPTS = [
+    {"name": "capital", "prompt": "The capital of France is", "contains": ["Paris"], "max_tokens": 24},
+    {"name": "story", "prompt": "Tell a story of a lighthouse.", "script": "latin", "max_tokens": 40},
+    {"name": "numbers", "prompt": "Count: one, two, three, four,", "contains": ["five", "5"], "max_tokens": 24},
+]
+
+
+def arguments(**more: Any) -> tuple[str, str]:
+    return "-e", json.dumps({"refresh_prompts": PROMPTS, "refresh_default_prompts": False, "refresh_lost_share": 0.34, "refresh_speed_share": 0.55, **more})
+
+
+APPLY = arguments(refresh_apply=True)
+
+
+@pytest.fixture(scope="module")
+def edge(tmp_path_factory: pytest.TempPathFactory) -> Edge:
+    return edge_of(groups()["localai_gateway"][0], tmp_path_factory.mktemp("edge"))
+
+
+@pytest.fixture(scope="module")
+def hosts() -> dict[str, Host]:
+    return {name: on(name) for name in groups()["localai_server"]}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def as_it_was(playbook: Callable[..., Run]) -> Iterator[None]:
+    """The Hub has the model itself again at the end, and the servers run it."""
+    lock = LOCK.read_bytes()
+    yield
+    publish(STATE / "hub", "")
+    LOCK.write_bytes(lock)
+    for path in (PROPOSAL, PREVIOUS):
+        path.unlink(missing_ok=True)
+    run = playbook("site")
+    assert run.code == 0, run.output[-4000:]
+
+
+def pointed(host: Host) -> dict[str, str]:
+    """What LocalAI's names point to."""
+    return {entry["name"]: entry["target"] for entry in asked(host, "localai", "/api/aliases")[1]}
+
+
+def state(host: Host) -> dict[str, Any]:
+    """All of a server that a refresh may touch."""
+    return {
+        "names": pointed(host), "listed": sorted(model["id"] for model in asked(host, "localai", "/v1/models")[1]["data"]),
+        "loaded": [model["id"] for model in asked(host, "localai", "/system")[1]["loaded_models"]],
+        "container": host.check_output("docker inspect --format '{{.Id}} {{.State.StartedAt}} {{.HostConfig.Memory}}' localai"),
+        "settings": host.check_output("ls /opt/localai/config/localai/localai"), "plan": host.check_output("cat /opt/localai/state/plan.json"),
+        "journal": host.file(JOURNAL).exists,
+    }
+
+
+def locked() -> str:
+    return yaml.safe_load(LOCK.read_text())["models"][MODEL]["files"][0]["sha256"]
+
+
+def told(run: Run) -> str:
+    return " ".join(run.output.split())
+
+
+def blobs(host: Host) -> set[str]:
+    return {name.removesuffix(".gguf") for name in host.check_output("ls /opt/localai/models/gguf").split()}
+
+
+def test_a_newer_file_is_proposed_and_nothing_is_changed(playbook: Callable[..., Run], hosts: dict[str, Host]) -> None:
+    before, lock = {name: state(host) for name, host in hosts.items()}, LOCK.read_bytes()
+    unchanged = playbook("refresh_models", *arguments())
+    assert unchanged.code == 0 and "nothing to refresh" in unchanged.output, unchanged.output[-3000:]
+    assert not PROPOSAL.exists()
+    publish(STATE / "hub", "same")
+    hub("/__requests__", method="DELETE")
+    run = playbook("refresh_models", *arguments())
+    assert run.code == 0, run.output[-4000:]
+    assert f"model {MODEL}: " in run.output and "when it is reviewed, go on with -e refresh_apply=true" in told(run)
+    assert "lab1: gemma-3-270m beside the old one, first" in run.output
+    assert PROPOSAL.exists() and LOCK.read_bytes() == lock
+    assert {name: state(host) for name, host in hosts.items()} == before
+    again = playbook("refresh_models", *arguments())
+    assert (again.code, again.changed) == (0, 0), again.output[-3000:]
+
+
+def test_a_proposal_is_refused_when_the_lock_moved(playbook: Callable[..., Run], hosts: dict[str, Host]) -> None:
+    before, lock = {name: state(host) for name, host in hosts.items()}, LOCK.read_text()
+    LOCK.write_text(lock + "# moved\n")
+    try:
+        run = playbook("refresh_models", *APPLY)
+    finally:
+        LOCK.write_text(lock)
+    assert run.code != 0 and "The lock moved since the proposal was made" in told(run), run.output[-3000:]
+    assert {name: state(host) for name, host in hosts.items()} == before
+
+
+def test_the_reviewed_proposal_is_applied_and_no_request_fails(playbook: Callable[..., Run], hosts: dict[str, Host], edge: Edge) -> None:
+    before, lock, old = {name: state(host) for name, host in hosts.items()}, LOCK.read_bytes(), locked()
+    hub("/__requests__", method="DELETE")
+    with Clients(edge, NAMES) as clients:
+        run = playbook("refresh_models", *APPLY)
+        clients.some_more()
+    assert run.code == 0, run.output[-4000:]
+    assert clients.failed == [] and clients.answers > 10
+    assert [entry["path"] for entry in hub("/__requests__") if "/api/models" in entry["path"]] == [], "exactly the reviewed proposal"
+    assert locked() != old and PREVIOUS.read_bytes() == lock
+    now = {name: state(host) for name, host in hosts.items()}
+    for name, host in hosts.items():
+        assert now[name]["container"] == before[name]["container"], "no container is made anew, the limit is back"
+        assert set(now[name]["names"]) == set(NAMES) and len(set(now[name]["names"].values())) == 1
+        assert not set(now[name]["names"].values()) & set(before[name]["names"].values())
+        assert now[name]["loaded"] == [now[name]["names"][MODEL]] and not now[name]["journal"]
+        assert {old, locked()} <= blobs(host)
+    site = playbook("site")
+    assert (site.code, site.changed) == (0, 0), site.output[-4000:]
+    verdict = playbook("verify")
+    assert verdict.code == 0, verdict.output[-4000:]
+
+
+def test_back_to_the_lock_before_and_forward_again(playbook: Callable[..., Run], hosts: dict[str, Host], edge: Edge) -> None:
+    before, new = {name: state(host) for name, host in hosts.items()}, locked()
+    with Clients(edge, NAMES) as clients:
+        back = playbook("rollback_models", *arguments())
+        clients.some_more()
+        assert back.code == 0, back.output[-4000:]
+        old, there = locked(), {name: state(host) for name, host in hosts.items()}
+        forward = playbook("rollback_models", *arguments())
+        clients.some_more()
+    assert forward.code == 0, forward.output[-4000:]
+    assert clients.failed == [] and clients.answers > 10
+    assert old != new == locked()
+    assert all(there[name]["names"][MODEL] != before[name]["names"][MODEL] for name in hosts)
+    assert {name: state(host) for name, host in hosts.items()} == before
+
+
+@pytest.mark.parametrize("variant, more, reason", [
+    ("gibberish", {}, "properties that the old model's answers hold are lost"),
+    ("slow", {}, "too slow: "),
+    ("plain", {"refresh_memory_share": 0.2}, "too big: its process holds"),
+    ("big", {}, "The plan cannot place gemma-3-270m as asked"),
+], ids=["gibberish", "slow", "too big", "no place"])
+def test_a_bad_model_never_gets_a_name(playbook: Callable[..., Run], hosts: dict[str, Host], edge: Edge, variant: str, more: dict[str, Any], reason: str) -> None:
+    before, lock = {name: state(host) for name, host in hosts.items()}, LOCK.read_bytes()
+    publish(STATE / "hub", variant)
+    seen: set[str] = set()
+    with Clients(edge, NAMES, meanwhile=lambda: seen.update(*(pointed(host).values() for host in hosts.values()))) as clients:
+        run = playbook("refresh_models", *arguments(refresh_apply=True, **more))
+        clients.some_more()
+    assert run.code != 0 and reason in told(run), run.output[-4000:]
+    assert clients.failed == [] and clients.answers > 3
+    after = {name: state(host) for name, host in hosts.items()}
+    if variant != "slow":  # it needs more memory than the old one's container has: its place was the old one's on a drained host
+        assert after == before
+        assert seen <= {target for part in before.values() for target in part["names"].values()}
+    assert {name: part["names"] for name, part in after.items()} == {name: part["names"] for name, part in before.items()}
+    assert LOCK.read_bytes() == lock
+    listed = json.loads(edge.ask("GET", "/v1/models")[1])["data"]
+    assert {model["id"] for model in listed} == set(NAMES)
+    site = playbook("site")
+    assert (site.code, site.changed) == (0, 0), site.output[-4000:]
+
+
+def test_a_killed_refresh_is_put_back_by_the_next_run(playbook: Callable[..., Run], hosts: dict[str, Host], edge: Edge) -> None:
+    before, lock = {name: state(host) for name, host in hosts.items()}, LOCK.read_bytes()
+    publish(STATE / "hub", "plain")
+    first = hosts[groups()["localai_server"][0]]
+    with Clients(edge, NAMES) as clients:
+        with started("refresh_models", *APPLY) as process:
+            until(lambda: len(asked(first, "localai", "/system")[1]["loaded_models"]) > 1, 240)
+            kill(process)
+        assert state(first)["journal"] and state(first)["container"] != before[groups()["localai_server"][0]]["container"]
+        run = playbook("refresh_models", *arguments())
+        clients.some_more()
+    assert run.code == 0 and "a refresh was interrupted" in told(run), run.output[-4000:]
+    assert clients.failed == []
+    assert {name: state(host) for name, host in hosts.items()} == before
+    assert LOCK.read_bytes() == lock
+
+
+def test_only_what_nothing_needs_is_reclaimed(playbook: Callable[..., Run], hosts: dict[str, Host]) -> None:
+    kept = {yaml.safe_load(path.read_text())["models"][MODEL]["files"][0]["sha256"] for path in (LOCK, PREVIOUS, PROPOSAL)}
+    before = {name: blobs(host) for name, host in hosts.items()}
+    assert any(found - kept for found in before.values()), "the bad ones"
+    report = playbook("refresh_models", "--tags", "reclaim", "-e", json.dumps({"refresh_keep_days": 0}))
+    assert (report.code, report.changed) == (0, 0), report.output[-3000:]
+    assert "nothing needs it" in report.output and "stays: the lock has it for gemma-3-270m" in report.output
+    assert {name: blobs(host) for name, host in hosts.items()} == before
+    run = playbook("refresh_models", "--tags", "reclaim", "-e", json.dumps({"refresh_keep_days": 0, "refresh_reclaim": True}))
+    assert run.code == 0, run.output[-3000:]
+    assert {name: blobs(host) for name, host in hosts.items()} == {name: found & kept for name, found in before.items()}
