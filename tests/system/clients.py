@@ -29,7 +29,7 @@ class Clients:
             thread.join()
 
     def some_more(self, seconds: float = 120) -> None:
-        """Wait until every client has been answered again, each with a request that began after now."""
+        """Wait for two more answers a client."""
         goal, end = self.answers + 2 * len(self.names), time.monotonic() + seconds
         while self.answers < goal:
             assert time.monotonic() < end, f"{self.answers} answers, {goal} wanted"
