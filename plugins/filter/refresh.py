@@ -86,9 +86,9 @@ def refresh_repair(journal: str, lock: Mapping[str, Any]) -> str:
     return _refresh.repair(json.loads(journal or "null"), _plain(lock))
 
 
-def gate_prompts(model: str, kind: str, given: Sequence[Any], defaults: bool = True) -> list[dict[str, Any]]:
-    """The prompts for a served model."""
-    return [prompt.as_dict() for prompt in _gate.prompts_for(str(model), str(kind), _plain(given), defaults)]
+def gate_prompts(model: str, kind: str, given: Sequence[Any], defaults: bool = True, most: int = 0) -> list[dict[str, Any]]:
+    """The prompts for a served model, all or the first `most`."""
+    return [prompt.as_dict() for prompt in _gate.prompts_for(str(model), str(kind), _plain(given), defaults)][:int(most) or None]
 
 
 def gate_verdict(new: Mapping[str, Any], model: str, prompts: Sequence[Any], old: Mapping[str, Any] | None = None, floors: Mapping[str, Any] | None = None,

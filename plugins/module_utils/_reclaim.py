@@ -92,8 +92,8 @@ def references(locks: Mapping[str, Mapping[str, Any]], plans: Iterable[Mapping[s
     for plan in plans:
         for instance in plan.get("instances") or ():
             for model in instance["models"]:
-                if model.get("sha256"):
-                    found.setdefault(model["sha256"], f"{instance['name']} runs it as {model['name']}")
+                for sha256 in filter(None, [model.get("sha256"), *(model.get("files") or ()), model.get("projector")]):
+                    found.setdefault(sha256, f"{instance['name']} runs it as {model['name']}")
     for text in settings:
         for sha256 in _SHA256.findall(text):
             found.setdefault(sha256, "a model's settings on the host name it")

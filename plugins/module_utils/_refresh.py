@@ -21,7 +21,7 @@ BEFORE = ".before"
 BESIDE, SWAP, NONE = "beside", "swap", "none"
 CONTAINER = ("memory_limit", "cpus", "cpuset", "threads", "max_active", "tmp_size", "residency", "node")
 """What a container is made of: a difference makes it anew."""
-_OF_A_FILE = {"sha256", "kind", "checkpoints", "unified"}
+_OF_A_FILE = {"files", "sha256", "kind", "checkpoints", "unified"}
 _OF_SIZE = {"memory planned", "memory limit", "file share"}
 Models = Mapping[str, Any]
 
@@ -77,10 +77,15 @@ def check_deployed(states: Mapping[str, Mapping[str, Any]], lock: Mapping[str, A
     for host in sorted(states):
         for instance in states[host].get("instances") or ():
             for model in instance["models"]:
-                wanted = digests((lock.get("models") or {}).get(model["name"]))
-                if model.get("sha256") not in wanted:
-                    raise FleetError("A host runs another file than the lock has", f"{host}, {model['name']}", str(model.get("sha256"))[:12],
+                wanted, runs = digests((lock.get("models") or {}).get(model["name"])), _runs(model)
+                if runs != wanted:
+                    raise FleetError("A host runs another file than the lock has", f"{host}, {model['name']}", ", ".join(name[:12] for name in runs),
                                      "Run site.yml first; a refresh starts from what is deployed.")
+
+
+def _runs(model: Mapping[str, Any]) -> tuple[str, ...]:
+    """Digests of a planned model, as `digests` has those of a locked one."""
+    return tuple(filter(None, [*(model.get("files") or [model.get("sha256")]), model.get("projector")]))
 
 
 def both(wanted: Sequence[Mapping[str, Any]], current: Mapping[str, Any], proposal: Mapping[str, Any], before: Mapping[str, Any],

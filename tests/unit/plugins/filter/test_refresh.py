@@ -85,6 +85,7 @@ def test_deployed_is_what_the_lock_has() -> None:
 def test_prompts_and_verdict() -> None:
     prompts = FILTERS["gate_prompts"]("m", "chat", [{"name": "own", "prompt": "?", "contains": ["x"]}], False)
     assert [prompt["name"] for prompt in prompts] == ["own"]
+    assert len(FILTERS["gate_prompts"]("m", "chat", [], True, 2)) == 2 < len(FILTERS["gate_prompts"]("m", "chat", []))
     good = {"own": {"error": "", "text": "x", "tokens_per_second": 10.0}}
     floors = Floors().__dict__
     assert FILTERS["gate_verdict"](good, "m", prompts, good, floors)["ok"]

@@ -37,8 +37,10 @@ def test_what_nothing_needs_goes_and_everything_else_says_why_it_stays() -> None
     references({"the proposal": locked(B, A)}),
     references({"the lock": locked(B, None, A)}),
     references({}, [{"instances": [{"name": "localai", "models": [{"name": "chat", "sha256": A}]}]}]),
+    references({}, [{"instances": [{"name": "localai", "models": [{"name": "chat", "sha256": B, "files": [B, A]}]}]}]),
+    references({}, [{"instances": [{"name": "localai", "models": [{"name": "chat", "sha256": B, "files": [B], "projector": A}]}]}]),
     references({}, (), [f"parameters:\n  model: gguf/{A}.gguf\n"]),
-], ids=["lock", "projector", "second part", "running", "settings"])
+], ids=["lock", "projector", "second part", "running", "its second part", "its projector", "settings"])
 def test_a_reference_always_keeps_a_blob(why: dict) -> None:
     assert reclaim([blob(A, days=10_000)], why, NOW, Retention(0, 0)).as_dict()["remove"] == []
 
