@@ -1,45 +1,16 @@
 """A change of a model's settings while clients ask: the new revision is loaded beside the old one, and no request fails."""
 from __future__ import annotations
 
-import threading
 from pathlib import Path
 from typing import Callable, Iterator
 
 import pytest
-from deployed import Edge, Run, asked, edge_of, groups, on, wanted_models, with_models
+from clients import Clients
+from deployed import Run, asked, edge_of, groups, on, wanted_models, with_models
 from testinfra.host import Host
 
 MODEL, SETTINGS = "gemma-3-270m", "/opt/localai/config/localai/localai"
 NAMES = (MODEL, "gpt-4", "gpt-3.5-turbo")
-
-
-class Clients:
-    """Clients that ask one after the other until they are told to stop; `failed` are the answers that were none."""
-
-    def __init__(self, edge: Edge) -> None:
-        self.edge, self.answers, self.failed = edge, 0, []
-        self._stop, self._threads = threading.Event(), [threading.Thread(target=self._ask, args=(number,)) for number in range(len(NAMES))]
-
-    def __enter__(self) -> "Clients":
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        for thread in self._threads:
-            thread.join()
-
-    def _ask(self, number: int) -> None:
-        body = {"model": NAMES[number], "max_tokens": 8, "messages": [{"role": "user", "content": "Hello"}], "stream": number == 0}
-        while not self._stop.is_set():
-            try:
-                answer, text = self.edge.ask("POST", "/v1/chat/completions", body)
-                good = answer.status == 200 and b'"error"' not in text and (b"[DONE]" in text or not body["stream"])
-                self.failed += [] if good else [f"{NAMES[number]}: {answer.status} {text[:300]!r}"]
-            except OSError as error:
-                self.failed.append(f"{NAMES[number]}: {error!r} after {self.answers} answers")
-            self.answers += 1
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +40,7 @@ def test_no_request_fails_and_nothing_restarts(playbook: Callable[..., Run], cha
     before = {name: started(host) for name, host in hosts.items()}
     served = []
     for arguments in (changed, []):  # there and back
-        with Clients(edge) as clients:
+        with Clients(edge, NAMES) as clients:
             run = playbook("site", *arguments, "--tags", "localai")
         assert run.code == 0, run.output[-4000:]
         assert clients.failed == []
@@ -100,7 +71,7 @@ def test_settings_that_do_not_load_move_nothing(playbook: Callable[..., Run], ch
     for host in hosts.values():
         host.check_output(f"chmod 0600 {blob}")  # an engine that runs has it open, a new one cannot read it
     try:
-        with Clients(edge) as clients:
+        with Clients(edge, NAMES) as clients:
             run = playbook("site", *changed, "--tags", "localai")
     finally:
         for host in hosts.values():
