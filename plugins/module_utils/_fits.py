@@ -10,8 +10,10 @@ from typing import Any, Mapping, Sequence
 
 from ._capacity import Capacity
 from ._errors import FleetError
-from ._fleet import Fleet, Model
+from ._fleet import Fleet, Model, model_of
 from ._gguf import Header
+from ._hub import RepoFile
+from ._lock import validate
 from ._placement import plan_fleet
 from ._wanted import parse_wanted
 
@@ -31,26 +33,31 @@ class Site:
     @property
     def largest(self) -> int:
         """Bytes of memory of the largest host."""
-        return max((capacity.memory_limit_bytes or 0 for capacity in self.capacities.values()), default=0)
+        known = [[size for size in (capacity.memory_total_bytes, capacity.memory_limit_bytes) if size] for capacity in self.capacities.values()]
+        return max((min(sizes) for sizes in known if sizes), default=0)
 
 
-def fit(site: Site, name: str, source: str, header: Header, size: int, sha256: str | None, quant: str) -> dict[str, Any]:
-    """What the plan would have for the model besides what runs already.
+def fit(site: Site, item: Mapping[str, Any], header: Header, files: Sequence[RepoFile], projector: RepoFile | None = None) -> dict[str, Any]:
+    """What the plan would have for a model besides what runs already.
 
-    `hosts` has, for each host that holds it, `threads`, `context`, `slots`, `memory` (every term in bytes), `memory_limit` (of its whole
-    container) and `expected_tokens_per_second` (maybe None); `refused` the plan's refusals of the others. `size` is that of all its files.
+    `item` is the model as `models_wanted` would have it; the site's options come over its own. `files` are all of the model, `projector` the
+    file that reads images when it shall. `hosts` has, for each host that holds it, `kind`, `threads`, `context`, `slots`, `memory` (every term in
+    bytes), `memory_limit` (of its whole container) and `expected_tokens_per_second` (maybe None); `refused` the plan's refusals of the others.
     FleetError for options that the engine refuses.
     """
-    taken = {word.lower() for model in site.beside for word in model.wanted.served_names}
-    mine = name if name.lower() not in taken else f"{name}-new"
-    wanted = parse_wanted([{**site.options, "name": mine, "source": source, "quant": quant}])[0]
-    model = Model(wanted, replace(header, file_size=size), sha256)
-    plan = plan_fleet(site.capacities, [*site.beside, model], fleet=site.fleet).as_dict()
+    name = str(item["name"])
+    wanted = parse_wanted([{**item, **site.options, "aliases": []}])[0]
+    beside = [model for model in site.beside if model.name != name]  # it would take the place of one of the same name
+    digests = tuple(file.sha256 or "" for file in files)
+    model = Model(wanted, replace(header, file_size=sum(file.size for file in files)), digests[0], digests)
+    if projector and wanted.wants_projector:
+        model = replace(model, projector=projector.sha256, projector_size=projector.size)
+    plan = plan_fleet(site.capacities, [*beside, model], fleet=site.fleet).as_dict()
+    shown = ("kind", "threads", "context", "slots", "memory", "expected_tokens_per_second")
     hosts = {
-        host: {key: found[key] for key in ("kind", "threads", "context", "slots", "memory", "expected_tokens_per_second")}
-        | {"memory_limit": instance["memory_limit"]}
-        for host, entry in plan["hosts"].items() for instance in entry["instances"] for found in instance["models"] if found["name"] == mine}
-    return {"hosts": hosts, "refused": [item for item in plan["refused"] if item["model"] == mine]}
+        host: {**{key: found[key] for key in shown}, "memory_limit": instance["memory_limit"]}
+        for host, entry in plan["hosts"].items() for instance in entry["instances"] for found in instance["models"] if found["name"] == name}
+    return {"hosts": hosts, "refused": [found for found in plan["refused"] if found["model"] == name]}
 
 
 def refuse_unfit(plan: Mapping[str, Any]) -> None:
@@ -58,3 +65,11 @@ def refuse_unfit(plan: Mapping[str, Any]) -> None:
     if not plan["hosts"]:
         reasons = [item["reason"] for item in plan["refused"]]
         raise FleetError("It fits on no host", got="; ".join(reasons[:3]), do=f"{len(reasons) - 3} more say the same." if len(reasons) > 3 else "")
+
+
+def locked_models(wanted: Sequence[Mapping[str, Any]], lock: Mapping[str, Any]) -> tuple[Model, ...]:
+    """The wanted models that a lock (as data) has; the others are not known well enough to plan with."""
+    if not wanted or not lock:
+        return ()
+    known = validate(lock).models
+    return tuple(model_of(item, known[item.name]) for item in parse_wanted(wanted) if item.name in known)

@@ -5,10 +5,11 @@
 """What is planned for: models with their headers, and what a fleet is besides the capacities of its hosts."""
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Mapping, Sequence
 
 from ._gguf import Header
+from ._lock import LockedModel
 from ._wanted import WantedModel
 
 STANDALONE, REPLICATED, FEDERATED, SHARDED, DISTRIBUTED = "standalone", "replicated", "federated", "sharded", "distributed"
@@ -44,6 +45,13 @@ class Model:
     def blob(self) -> str:
         """What names its file on a host."""
         return self.sha256 or self.wanted.sha256 or self.name
+
+
+def model_of(wanted: WantedModel, locked: LockedModel) -> Model:
+    """A wanted model with what the lock knows of it."""
+    header = replace(Header.from_dict(locked.header), file_size=locked.size)
+    model = Model(wanted, header, locked.files[0].sha256, tuple(file.sha256 for file in locked.files))
+    return replace(model, projector=locked.projector.sha256, projector_size=locked.projector.size) if locked.projector else model
 
 
 @dataclass(frozen=True)

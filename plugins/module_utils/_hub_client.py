@@ -94,9 +94,15 @@ class Hub:
 
         FleetError, each in its own words: refused token, rate limit, a Hub (or a mirror that has no list) that fails or is out of reach.
         """
-        query: list[tuple[str, str]] = [("filter", "gguf"), *_filters(policy), ("sort", SORTS[policy.sort]), ("direction", "-1")]
+        query: list[tuple[str, str]] = [("filter", "gguf"), *_filters(policy), ("sort", SORTS[policy.sort])]
         query += [("limit", str(policy.consider)), *(("expand", key) for key in EXPAND)]
-        found = self._asked("list", lambda: self._page(query), "its list of models")
+        try:
+            found = self._asked("list", lambda: self._page(query), "its list of models")
+        except HubUnavailable:
+            raise
+        except FleetError as error:
+            raise HubUnavailable("The endpoint has no list to search", self.shown, error.got or error.what,
+                                 f"Mirrors often have files only. Search at {ENDPOINT}, or name repositories.") from error
         if not isinstance(found, list):
             raise HubUnavailable("The Hub answered something else than a list of models", self.shown, type(found).__name__, "Check the endpoint.")
         return [item for item in map(listing, found[:policy.consider]) if item]

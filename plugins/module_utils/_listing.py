@@ -90,7 +90,7 @@ class Listing:
             return ("embedding",)
         said = {
             "chat": "conversational" in self.tags or bool(text) or bool(re.search(r"(?<![a-z])(?:instruct|chat|it)(?![a-z])", words)),
-            "code": "code" in self.tags or bool(re.search(r"code[rx]?(?![a-z])|codestral|devstral|(?<![a-z])code", words)),
+            "code": "code" in self.tags or bool(re.search(r"(?<!en)(?<!de)(?<!trans)coder|devstral|(?<![a-z])code", words)),
             "reasoning": "<think" in text or "enable_thinking" in text or "reasoning" in self.tags or bool(
                 re.search(r"think|reason|(?<![a-z\d])(?:r1|qwq)(?![a-z\d])", words)),
             "tools": "tools" in text or "tool_call" in text or "function-calling" in self.tags,

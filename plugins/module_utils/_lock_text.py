@@ -14,25 +14,34 @@ try:
 except ImportError:  # only the controller needs it, and Ansible itself brings it there
     yaml = None
 
+class Unsafe(str):
+    """A text that Ansible must not take for a template of its own when it reads the file."""
+
+
 TOP = "---\n# managed by localai.fleet; commit me\n"
 
 
-def parse(text: str, where: str) -> Any:
-    """Data of the text, None when it is empty. FleetError with the line for bad YAML and for a key that is given twice."""
+def parse(text: str, where: str, what: str = "The lock", do: str = "Correct it, or take the version of the last commit.") -> Any:
+    """Data of the text, None when it is empty. FleetError with the line for bad YAML and for a key that is given twice; `what` names the file."""
     _need_yaml()
     try:
         return yaml.load(text, Loader=_loader())
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f", line {mark.line + 1}" if mark else ""
-        what = getattr(error, "problem", None) or "not YAML"
-        raise FleetError("The lock cannot be read", f"{where}{line}", what, "Correct it, or take the version of the last commit.") from error
+        problem = getattr(error, "problem", None) or "not YAML"
+        raise FleetError(f"{what} cannot be read", f"{where}{line}", problem, do) from error
 
 
 def render(data: Any) -> str:
     """The data as text: keys sorted, lists indented, lists of plain values and tensor groups on one line each."""
+    return TOP + block(data)
+
+
+def block(data: Any, in_order: bool = False) -> str:
+    """The data alone, with sorted keys or in its own order."""
     _need_yaml()
-    return TOP + yaml.dump(data, Dumper=_dumper(), sort_keys=True, default_flow_style=False, width=150, allow_unicode=True)
+    return yaml.dump(data, Dumper=_dumper(), sort_keys=not in_order, default_flow_style=False, width=150, allow_unicode=True)
 
 
 def _need_yaml() -> None:
@@ -55,6 +64,7 @@ def _loader() -> Any:
         return yaml.SafeLoader.construct_mapping(loader, node, deep=True)
 
     Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, mapping)
+    Loader.add_constructor("!unsafe", lambda loader, node: Unsafe(node.value))
     return Loader
 
 
@@ -66,6 +76,7 @@ def _dumper() -> Any:
         def ignore_aliases(self, data: Any) -> bool:
             return True
 
+    Dumper.add_representer(Unsafe, lambda dumper, text: dumper.represent_scalar("!unsafe", str(text), style='"'))
     Dumper.add_representer(list, _sequence)
     Dumper.add_representer(tuple, _sequence)
     return Dumper
@@ -74,6 +85,6 @@ def _dumper() -> Any:
 def _sequence(dumper: Any, items: Any) -> Any:
     node = dumper.represent_sequence("tag:yaml.org,2002:seq", items, flow_style=not any(isinstance(item, (list, dict)) for item in items))
     for item in node.value:
-        if isinstance(item, yaml.MappingNode) and "sha256" not in [key.value for key, _value in item.value]:
+        if isinstance(item, yaml.MappingNode) and not {"sha256", "source"} & {key.value for key, _value in item.value}:
             item.flow_style = all(isinstance(value, yaml.ScalarNode) for _key, value in item.value)
     return node

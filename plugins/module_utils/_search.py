@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import datetime, timezone
 from typing import Any, Callable, Iterable, Mapping, Protocol, Sequence
 
@@ -18,6 +18,7 @@ from ._hub import HubUnavailable, RepoFile, choose
 from ._listing import CATEGORIES, OTHER_TASKS, RUNNABLE, Listing, other_family, served_name
 from ._names import FILE_TYPES, IMATRIX, MODEL, PROJECTOR, parse_name
 from ._plan import gib
+from ._projector import choose_projector
 from ._publishers import looks_like, rank
 from ._quants import QUANTS
 
@@ -111,11 +112,18 @@ class Candidate:
     projector: RepoFile | None = None
     notes: tuple[str, ...] = ()
     plan: Mapping[str, Any] | None = None
+    preset: str | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def source(self) -> str:
         """As `models_wanted` takes it: the commit is pinned by the lock, not here."""
         return f"hf://{self.repository}"
+
+    @property
+    def wanted(self) -> dict[str, Any]:
+        """An item of `models_wanted` for it."""
+        return {"name": self.name, "source": self.source, "quant": self.quant.upper(), **self.options}
 
     @property
     def size(self) -> int:
@@ -124,9 +132,9 @@ class Candidate:
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data for people and modules; the header without its tensors."""
-        plain = {item.name: getattr(self, item.name) for item in fields(self) if item.name != "header"}
+        plain = {item.name: getattr(self, item.name) for item in fields(self) if item.name not in ("header", "options")}
         plain.update(
-            source=self.source, size=self.size, architecture=self.header.architecture, context_length=self.header.context_length,
+            source=self.source, size=self.size, wanted=self.wanted, architecture=self.header.architecture, context_length=self.header.context_length,
             files=[asdict(file) for file in self.files], projector=asdict(self.projector) if self.projector else None,
             categories=list(self.categories), languages=list(self.languages), notes=list(self.notes))
         return plain
@@ -134,11 +142,12 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Refused:
-    """A repository, or one file of it, that is no candidate, and why."""
+    """A repository, one file of it, or a preset, that is no candidate, and why."""
 
     repository: str
     reason: str
     file: str | None = None
+    preset: str | None = None
 
 
 @dataclass(frozen=True)
@@ -307,17 +316,17 @@ def _wrong_files(item: Listing, policy: Policy, _now: datetime) -> str:
 def _wrong_size(item: Listing, policy: Policy, _now: datetime) -> str:
     claimed, parsed = item.parameters, item.parsed_bytes
     if claimed is not None and (claimed <= 0 or (parsed and not BITS_PER_WEIGHT[0] <= 8 * parsed / claimed <= BITS_PER_WEIGHT[1])):
-        return f"Its header claims {_short(claimed)} parameters in {gib(parsed or 0)}, which is absurd."
+        return f"Its header claims {parameters(claimed)} parameters in {gib(parsed or 0)}, which is absurd."
     number = item.stated_parameters
     if policy.min_parameters is None and policy.max_parameters is None and policy.max_size is None or number is None:
         return ""
     if policy.min_parameters is not None and number < policy.min_parameters:
-        return f"It has {_short(number)} parameters, and at least {_short(policy.min_parameters)} are asked for."
+        return f"It has {parameters(number)} parameters, and at least {parameters(policy.min_parameters)} are asked for."
     if policy.max_parameters is not None and number > policy.max_parameters:
-        return f"It has {_short(number)} parameters, and at most {_short(policy.max_parameters)} are asked for."
+        return f"It has {parameters(number)} parameters, and at most {parameters(policy.max_parameters)} are asked for."
     bits = {label: size for label, size, _type in QUANTS}.get(policy.quant)
     if policy.max_size is not None and bits and claimed and claimed * bits / 8 > 2 * policy.max_size:
-        return f"A {policy.quant} of {_short(claimed)} parameters is far larger than {gib(policy.max_size)}."
+        return f"A {policy.quant} of {parameters(claimed)} parameters is far larger than {gib(policy.max_size)}."
     return ""
 
 
@@ -362,7 +371,7 @@ def _read(hub: Searched, policy: Policy, item: Listing, files: list[Refused], si
 
 
 def _planned(candidate: Candidate, site: Site) -> Candidate:
-    plan = fit(site, candidate.name, candidate.source, candidate.header, candidate.size, candidate.files[0].sha256, candidate.quant)
+    plan = fit(site, candidate.wanted, candidate.header, candidate.files, candidate.projector)
     refuse_unfit(plan)
     return replace(candidate, plan=plan)
 
@@ -378,23 +387,31 @@ def _candidate(item: Listing, policy: Policy, repository: Any, chosen: tuple[Rep
     """FleetError-free checks of a header against what the list and the name say; a candidate when they agree."""
     size = sum(file.size for file in chosen)
     if header.architecture not in RUNNABLE or header.general_type not in (None, "model"):
-        raise _Refusal(f"Its file is a {header.general_type or 'model'} of the architecture {header.architecture}: nothing the engine can answer with.")
+        raise _Refusal(f"Its file is of the kind {header.general_type or 'model'} and the architecture {header.architecture}: nothing the engine can answer with.")
     family = other_family(item.base, header.architecture)
     if family:
         raise _Refusal(f"Its name claims {family}, its file is of the architecture {header.architecture}.")
     if item.parameters and not BITS_PER_WEIGHT[0] <= 8 * size / item.parameters <= BITS_PER_WEIGHT[1]:
-        raise _Refusal(f"Its header claims {_short(item.parameters)} parameters in {gib(size)}, which is absurd.")
+        raise _Refusal(f"Its header claims {parameters(item.parameters)} parameters in {gib(size)}, which is absurd.")
     license_id = repository.license or header.license
     reason = license_refusal(license_id, policy)
     if reason:
         raise _Refusal(reason)
-    projectors = sorted((file for file in repository.files if parse_name(file.path).kind == PROJECTOR and file.sha256), key=lambda file: file.size)
+    projector = projector_of(repository.files, chosen[0].path)
     return Candidate(
         name=served_name(item.base), repository=item.repository, commit=repository.commit, files=chosen, header=header,
         quant=parse_name(chosen[0].path).label or policy.quant, base_model=item.base, license=license_id, gated=repository.gated,
         categories=item.categories, languages=item.languages, parameters=item.stated_parameters, downloads=item.downloads, likes=item.likes,
-        created=item.created.date().isoformat() if item.created else None, projector=projectors[0] if projectors else None,
-        notes=tuple(_notes(chosen, header, repository)))
+        created=item.created.date().isoformat() if item.created else None, projector=projector,
+        notes=tuple(_notes(chosen, header, repository)), options={"vision": True} if policy.category == "vision" and projector else {})
+
+
+def projector_of(files: Sequence[RepoFile], model: str) -> RepoFile | None:
+    """The projector that the lock would take for a model's file; None when there is none, or none that can be told from others."""
+    try:
+        return choose_projector(files, model)
+    except FleetError:
+        return None
 
 
 def _notes(chosen: Sequence[RepoFile], header: Header, repository: Any) -> Iterable[str]:
@@ -479,8 +496,10 @@ def _check(policy: Policy, where: str) -> None:
         raise FleetError("The quant is not a quant's name", f"{where}.quant", policy.quant, "An example is Q4_K_M.")
 
 
-def _short(count: int) -> str:
-    """A number of parameters for people."""
+def parameters(count: int | None) -> str:
+    """A number of parameters for people; empty when it is not known."""
+    if count is None:
+        return ""
     for unit, size in (("B", 10 ** 9), ("M", 10 ** 6)):
         if count >= size:
             return f"{count / size:.3g}{unit}"

@@ -176,7 +176,6 @@ import contextlib
 import json
 import os
 import time
-from dataclasses import replace
 from typing import Any, Callable
 
 from ansible.module_utils.basic import AnsibleModule
@@ -185,8 +184,7 @@ from ..module_utils import _lock, _plan_diff, _plan_explain, _plan_html, _plan_t
 from ..module_utils._capacity import Capacity
 from ..module_utils._errors import FleetError
 from ..module_utils._explain import Term, explain
-from ..module_utils._fleet import PLACEMENTS, SPREAD, TOPOLOGIES, Fleet, Model
-from ..module_utils._gguf import Header
+from ..module_utils._fleet import PLACEMENTS, SPREAD, TOPOLOGIES, Fleet, Model, model_of
 from ..module_utils._glue import diff, fail
 from ..module_utils._needs import settings_of
 from ..module_utils._placement import plan_fleet
@@ -310,13 +308,10 @@ def main() -> None:
 
 
 def _model(lock: _lock.Lock, wanted: WantedModel) -> Model:
-    """A wanted model with its header, which has the size of all the model's files."""
+    """A wanted model as the lock has it."""
     if wanted.name not in lock.models:
         raise FleetError("The lock lacks a wanted model", f"lock, models.{wanted.name}", do="Complete it with localai.fleet.fleet_lock.")
-    locked = lock.models[wanted.name]
-    header = replace(Header.from_dict(locked.header), file_size=locked.size)
-    model = Model(wanted, header, locked.files[0].sha256, tuple(file.sha256 for file in locked.files))
-    return replace(model, projector=locked.projector.sha256, projector_size=locked.projector.size) if locked.projector else model
+    return model_of(wanted, lock.models[wanted.name])
 
 
 def _fleet_of(params: dict[str, Any], capacities: dict[str, Capacity], lock: _lock.Lock) -> Fleet:

@@ -2,23 +2,146 @@
 # Copyright (c) 2026 localai.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a repository of the Hugging Face Hub offers as one quant."""
+"""What the Hugging Face Hub offers: one repository as one quant, or what a search, or the presets, find."""
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: hf_gguf_info
-short_description: Read what a Hugging Face repository offers as one quant
+short_description: Read what a Hugging Face repository offers as one quant, or search for models that fit
 version_added: 0.1.0
 description:
-  - Asks the Hugging Face Hub, or a mirror of it, which file or split set of a repository is the wanted quant, and reads that file's
-    GGUF header by byte ranges. Nothing is downloaded and nothing is written.
+  - With O(repository), asks the Hugging Face Hub, or a mirror of it, which file or split set of a repository is the wanted quant, and reads
+    that file's GGUF header by byte ranges.
+  - With O(search), asks the Hub for one page of its list, judges every repository on it, and reads the best of those that remain. What is
+    not taken is returned with the reason.
+  - With O(presets), looks at models that the collection knows by name.
+  - With O(capacities), every candidate carries what it would run with and where it fits, by the same engine that makes the plan.
+  - No model is downloaded. Headers that were read are kept below O(cache_path), by the SHA-256 of their files.
+  - A Hub that limits or fails is waited for as it asks, at most O(patience) seconds in all.
   - Runs on the controller. Hosts never ask the Hub.
 options:
   repository:
     description:
       - Name of the repository, C(OWNER/REPOSITORY).
     type: str
-    required: true
+  search:
+    description:
+      - What to search for. One call for the list, and one for each repository that is read.
+      - Re-uploads of one model are grouped, and the best publisher is taken, the model's own maker first. Projectors, drafts, importance
+        matrices, architectures that the engine cannot run, owners that only look like a known one, and headers that claim absurd things are
+        refused.
+    type: dict
+    suboptions:
+      sort:
+        description: The Hub's order. Candidates keep it.
+        type: str
+        choices: [trending, downloads, likes, newest]
+        default: trending
+      text:
+        description: Words that the repository's name must have.
+        type: str
+        default: ""
+      quant:
+        description: The wanted quant.
+        type: str
+        default: Q4_K_M
+      min_parameters:
+        description: Fewest parameters, as V(500M) or V(1.5B).
+        type: str
+      max_parameters:
+        description: Most parameters.
+        type: str
+      min_size:
+        description: Least size of the model's files, as V(800 MB) or V(4 GiB).
+        type: str
+      max_size:
+        description: Largest size of the model's files. With O(capacities) it is never above the memory of the largest host.
+        type: str
+      category:
+        description: What the model must be for.
+        type: str
+        choices: [chat, code, reasoning, tools, vision, embedding, rerank]
+      language:
+        description: Two letters of a language that the model must state.
+        type: str
+      licenses:
+        description: Licenses that are taken, as the Hub names them (V(apache-2.0), V(llama3.2)). Empty takes all but O(search.licenses_denied).
+        type: list
+        elements: str
+        default: []
+      licenses_denied:
+        description: Licenses that are not taken.
+        type: list
+        elements: str
+        default: []
+      license_unknown:
+        description: Whether a model without a known license is taken.
+        type: str
+        choices: [allow, refuse]
+        default: allow
+      publishers:
+        description: Owners that are taken, the best first, also where one looks like another. Empty takes all that look like nobody else.
+        type: list
+        elements: str
+        default: []
+      gated:
+        description: Whether models are taken for which access has to be asked.
+        type: bool
+        default: false
+      min_age_days:
+        description: Fewest days since the repository was made.
+        type: int
+      max_age_days:
+        description: Most days since the repository was made.
+        type: int
+      consider:
+        description: How many repositories of the list are looked at, 1 to 500.
+        type: int
+        default: 200
+      count:
+        description: How many candidates are wanted, 1 to 50.
+        type: int
+        default: 5
+  presets:
+    description:
+      - Names of presets to look at, or V(all). One call for each.
+    type: list
+    elements: str
+  capacities:
+    description:
+      - What each host can give, by name, as M(localai.fleet.capacity_facts) returns it. A candidate that fits on no host is refused.
+    type: dict
+  gateways:
+    description: Names of hosts that run the proxy too, with O(capacities).
+    type: list
+    elements: str
+    default: []
+  reserved_cores:
+    description: Cores that a host leaves to other programs, by host, with O(capacities).
+    type: dict
+    default: {}
+  beside:
+    description:
+      - Models that are wanted already, as in C(models_wanted). Candidates must fit beside those that O(lock) has.
+    type: list
+    elements: dict
+    default: []
+  lock:
+    description: The lock, as M(localai.fleet.fleet_lock) returns it, for O(beside).
+    type: dict
+  options:
+    description: Options of a wanted model to plan candidates with, such as C(context) and C(slots).
+    type: dict
+    default: {}
+  cache_path:
+    description:
+      - Folder that keeps headers. Empty keeps none. It never holds a secret and can be deleted at any time.
+    type: path
+    default: ""
+  patience:
+    description: Seconds that may be waited in all for a Hub that limits or fails.
+    type: int
+    default: 60
   revision:
     description:
       - Branch, tag or commit. The newest commit of the main branch by default.
@@ -68,15 +191,82 @@ EXAMPLES = r"""
   delegate_to: localhost
   register: found
 
+- name: Find small chat models of the last half year that fit on the hosts
+  localai.fleet.hf_gguf_info:
+    search:
+      sort: trending
+      category: chat
+      max_parameters: 4B
+      licenses: [apache-2.0, mit]
+      license_unknown: refuse
+      max_age_days: 180
+    capacities:
+      ai1: "{{ hostvars.ai1.ansible_facts.localai_capacity }}"
+  delegate_to: localhost
+  register: models
+
+- name: Show them
+  ansible.builtin.debug:
+    var: models.text
+
 - name: Say how large it is and how it is licensed
   ansible.builtin.debug:
     msg: "{{ found.files[0].path }}: {{ found.size }} bytes, {{ found.license }}"
 """
 
 RETURN = r"""
+candidates:
+  description: What was found, the best first, presets before what was searched.
+  returned: with O(search) or O(presets)
+  type: list
+  elements: dict
+  contains:
+    name: {description: A name to serve it under., type: str, returned: success, sample: llama-3.2-1b-instruct}
+    source: {description: As C(models_wanted) takes it., type: str, returned: success, sample: hf://bartowski/Llama-3.2-1B-Instruct-GGUF}
+    quant: {description: Its quant., type: str, returned: success, sample: Q4_K_M}
+    repository: {description: Its repository., type: str, returned: success, sample: bartowski/Llama-3.2-1B-Instruct-GGUF}
+    commit: {description: The commit that was read., type: str, returned: success, sample: 067b946cf014b7c697f3654f621d577a3e3afd1c}
+    files: {description: "C(path), C(size) and C(sha256) of its files, in order.", type: list, elements: dict, returned: success}
+    projector: {description: The file that lets it see images., type: dict, returned: success}
+    size: {description: Bytes of all files of the model., type: int, returned: success, sample: 807694464}
+    base_model: {description: What it was made from., type: str, returned: success, sample: meta-llama/Llama-3.2-1B-Instruct}
+    license: {description: Its license., type: str, returned: success, sample: llama3.2}
+    gated: {description: Whether access has to be asked for., type: str, returned: success}
+    categories: {description: What it is for., type: list, elements: str, returned: success, sample: [chat, tools]}
+    languages: {description: Languages that it states., type: list, elements: str, returned: success, sample: [en, de]}
+    parameters: {description: Parameters as the Hub or the name says., type: int, returned: success, sample: 1235814432}
+    architecture: {description: Architecture by the header., type: str, returned: success, sample: llama}
+    context_length: {description: Trained context in tokens., type: int, returned: success, sample: 131072}
+    downloads: {description: Downloads of the last 30 days., type: int, returned: success}
+    likes: {description: Likes of the repository., type: int, returned: success}
+    created: {description: Day on which the repository was made., type: str, returned: success, sample: "2026-10-01"}
+    preset: {description: Name of the preset it is of, or null., type: str, returned: success}
+    wanted: {description: An item of C(models_wanted) for it., type: dict, returned: success}
+    notes: {description: Sentences for who chooses., type: list, elements: str, returned: success}
+    plan:
+      description:
+        - With O(capacities), by C(hosts) that hold it, C(threads), C(context), C(slots), C(memory) (every term in bytes), C(memory_limit) and
+          C(expected_tokens_per_second), and what is C(refused).
+      type: dict
+      returned: success
+refused:
+  description: Repositories and files that are no candidates, each with the C(reason), a sentence, and C(repository), C(file) and C(preset).
+  returned: with O(search) or O(presets)
+  type: list
+  elements: dict
+calls:
+  description: What was asked of the Hub. Pages of the C(list), each C(repository), and each C(header) that was read from files.
+  returned: with O(search) or O(presets)
+  type: dict
+  sample: {list: 1, repository: 5, header: 5}
+text:
+  description: The candidates as a table, for people.
+  returned: with O(search) or O(presets)
+  type: list
+  elements: str
 repository:
   description: Name of the repository.
-  returned: success
+  returned: with O(repository)
   type: str
   sample: bartowski/Llama-3.2-1B-Instruct-GGUF
 commit:
@@ -148,18 +338,32 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule, env_fallback, missing_required_lib
 
-from ..module_utils import _glue
+from ..module_utils import _choices, _glue
+from ..module_utils._capacity import Capacity
 from ..module_utils._errors import FleetError
+from ..module_utils._fits import Site, locked_models
+from ..module_utils._fleet import Fleet
 from ..module_utils._hub import choose, quants
 from ..module_utils._hub_client import ClientMissing, Hub, HubOptions
+from ..module_utils._search import Policy
 
 
 def argument_spec() -> dict[str, Any]:
     return {
-        "repository": {"type": "str", "required": True},
+        "repository": {"type": "str"},
+        "search": {"type": "dict", "options": Policy.spec()},
+        "presets": {"type": "list", "elements": "str"},
         "revision": {"type": "str"},
         "quant": {"type": "str", "default": "Q4_K_M"},
         "file": {"type": "str"},
+        "capacities": {"type": "dict"},
+        "gateways": {"type": "list", "elements": "str", "default": []},
+        "reserved_cores": {"type": "dict", "default": {}},
+        "beside": {"type": "list", "elements": "dict", "default": []},
+        "lock": {"type": "dict"},
+        "options": {"type": "dict", "default": {}},
+        "cache_path": {"type": "path", "default": ""},
+        "patience": {"type": "int", "default": 60},
         "endpoint": {"type": "str", "default": "https://huggingface.co", "fallback": (env_fallback, ["HF_ENDPOINT"])},
         "token": {"type": "str", "no_log": True, "fallback": (env_fallback, ["HF_TOKEN"])},
         "ca_path": {"type": "path"},
@@ -167,8 +371,8 @@ def argument_spec() -> dict[str, Any]:
     }
 
 
-def look(params: dict[str, Any]) -> dict[str, Any]:
-    hub = Hub(HubOptions(params["endpoint"], params["token"] or "", params["ca_path"], params["timeout"]))
+def look(hub: Hub, params: dict[str, Any]) -> dict[str, Any]:
+    """One repository."""
     repository = hub.repository(params["repository"], params["revision"])
     files = choose(repository.files, params["quant"], params["file"], where=repository.name)
     header = hub.header(repository, files)
@@ -191,10 +395,28 @@ def look(params: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def site_of(params: dict[str, Any]) -> Site | None:
+    """The fleet that candidates must fit into; None when none is given."""
+    if not params["capacities"]:
+        return None
+    capacities = {name: Capacity.from_dict(data) for name, data in params["capacities"].items()}
+    fleet = Fleet(gateways=params["gateways"], reserved_cores={host: cores for host, cores in params["reserved_cores"].items() if cores not in (None, "")})
+    return Site(capacities, locked_models(params["beside"], params["lock"] or {}), fleet, params["options"])
+
+
 def main() -> None:
-    module = AnsibleModule(argument_spec=argument_spec(), supports_check_mode=True)
+    module = AnsibleModule(
+        argument_spec=argument_spec(), supports_check_mode=True, required_one_of=[("repository", "search", "presets")],
+        mutually_exclusive=[("repository", "search"), ("repository", "presets")])
+    params = module.params
     try:
-        found = look(module.params)
+        hub = Hub(HubOptions(
+            params["endpoint"], params["token"] or "", params["ca_path"], params["timeout"], params["patience"], params["cache_path"]))
+        if params["repository"]:
+            found = look(hub, params)
+        else:
+            policy = None if params["search"] is None else Policy.from_dict(params["search"])
+            found = _choices.choices(hub, policy, params["presets"] or (), site_of(params))
     except ClientMissing as error:
         module.fail_json(msg=missing_required_lib("huggingface_hub"), exception=traceback.format_exc(), reason=str(error.__cause__))
     except FleetError as error:

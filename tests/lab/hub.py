@@ -261,7 +261,7 @@ class Repositories:
     def search(self, query: "dict[str, list[str]]") -> "list[dict[str, Any]]":
         """Everything that the list's parameters ask for, in their order, each item with all that is known of it."""
         found = [self.get(folder.relative_to(self.root).as_posix()).info()
-                 for folder in sorted(p for p in self.root.glob("*/*") if p.is_dir() and not p.name.startswith("."))]
+                 for folder in sorted(self.root.glob("[!.]*/[!.]*")) if folder.is_dir()]
         order = query.get("sort", ["trendingScore"])[0]
         if order not in SORTS:
             raise Problem(400, f"Invalid sort parameter: {order}")

@@ -8,8 +8,10 @@ import ssl
 import time
 import urllib.error
 import urllib.request
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any, Iterator
+from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 
@@ -226,3 +228,99 @@ def test_digests_are_kept_beside(server: hub.HubServer, root: Path) -> None:
     tree = json.loads(get(f"{server.url}/api/models/{REPO}/tree/main")[2])
     changed = next(e for e in tree if e["path"] == FILE)
     assert changed["lfs"]["oid"] == hashlib.sha256(b"GGUF changed").hexdigest()
+
+
+# the list, as the real Hub answers it
+
+
+def put(root: Path, name: str, **about: Any) -> None:
+    (root / name).mkdir(parents=True, exist_ok=True)
+    (root / name / "m-Q4_K_M.gguf").write_bytes(b"GGUF")
+    (root / name / "repo.json").write_text(json.dumps(about))
+
+
+@pytest.fixture
+def shop(root: Path) -> Path:
+    put(root, "a/Small-GGUF", downloads=1, likes=30, trendingScore=2, createdAt="2026-03-01T00:00:00.000Z", lastModified="2026-01-01T00:00:00.000Z",
+        tags=["gguf", "en", "license:mit"], pipeline_tag="text-generation", gguf={"total": 10 ** 9, "architecture": "llama", "context_length": 4096})
+    put(root, "b/Large-GGUF", downloads=3, likes=10, trendingScore=9, createdAt="2026-01-01T00:00:00.000Z", lastModified="2026-03-01T00:00:00.000Z",
+        gated="manual", tags=["gguf", "de"], gguf={"total": 7 * 10 ** 10, "architecture": "qwen3"})
+    put(root, "c/Hidden-GGUF", private=True)
+    return root
+
+
+def ids(server: hub.HubServer, **query: Any) -> list[str]:
+    return [model.id for model in HfApi(endpoint=server.url).list_models(**query)]
+
+
+@pytest.mark.parametrize("sort, expected", [
+    ("trending_score", ["b/Large-GGUF", "a/Small-GGUF"]), ("downloads", ["b/Large-GGUF", "a/Small-GGUF"]), ("likes", ["a/Small-GGUF", "b/Large-GGUF"]),
+    ("created_at", ["a/Small-GGUF", "b/Large-GGUF"]), ("last_modified", ["b/Large-GGUF", "a/Small-GGUF"]),
+])
+def test_the_list_sorts(shop: Path, server: hub.HubServer, sort: str, expected: list[str]) -> None:
+    assert [name for name in ids(server, sort=sort) if name in expected] == expected
+
+
+@pytest.mark.parametrize("query, expected", [
+    ({"filter": ["gguf", "en"]}, ["a/Small-GGUF"]), ({"filter": "license:mit"}, ["a/Small-GGUF", REPO]), ({"gated": True}, ["b/Large-GGUF"]), ({"search": "LARGE gguf"}, ["b/Large-GGUF"]),
+    ({"pipeline_tag": "text-generation"}, ["a/Small-GGUF"]), ({"num_parameters": "min:500M,max:9B"}, ["a/Small-GGUF"]), ({"num_parameters": "min:8B"}, ["b/Large-GGUF"]),
+    ({"apps": "llama.cpp"}, ["a/Small-GGUF", "b/Large-GGUF"]), ({"author": "B"}, ["b/Large-GGUF"]),
+])
+def test_the_list_filters(shop: Path, server: hub.HubServer, query: dict[str, Any], expected: list[str]) -> None:
+    assert sorted(ids(server, **query)) == sorted(expected)
+
+
+def test_what_an_item_says(shop: Path, server: hub.HubServer) -> None:
+    api = HfApi(endpoint=server.url)
+
+    def one(**query: Any) -> Any:
+        return next(iter(api.list_models(search="small", limit=1, **query)))
+
+    assert (one().sha, one().siblings, one().gguf, one().likes, one().private) == (None, None, None, 30, False)
+    full = one(full=True)
+    assert len(full.sha) == 40 and full.author == "a" and [file.rfilename for file in full.siblings] == ["m-Q4_K_M.gguf"] and full.card_data is None
+    expanded = one(expand=["gguf", "siblings", "cardData", "gated"])
+    assert expanded.gguf["architecture"] == "llama" and expanded.siblings and expanded.gated is False and expanded.likes is None and expanded.card_data is not None
+    for query in ("expand=nothing", "expand=gguf&full=true", "sort=best", "direction=1"):
+        assert get(f"{server.url}/api/models?{query}")[0] == 400
+    assert json.loads(get(f"{server.url}/api/models?search=small&expand[]=likes")[2])[0]["likes"] == 30
+
+
+def test_the_list_goes_on_where_a_page_ends(shop: Path, server: hub.HubServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hub, "PAGE", 2)
+    names = ids(server)
+    assert len(names) == len(set(names)) == 6 and server.log.calls()["list"] == 3
+
+
+def test_calls_are_counted(shop: Path, server: hub.HubServer, tmp_path: Path) -> None:
+    api = HfApi(endpoint=server.url)
+    ids(server)
+    api.model_info(REPO, revision=api.model_info(REPO).sha)
+    list(api.list_repo_tree(REPO))
+    hf_hub_download(REPO, FILE, endpoint=server.url, cache_dir=tmp_path / "cache")
+    counted = json.loads(get(f"{server.url}/__calls__")[2])
+    assert (counted["list"], counted["repository"], counted["api"]) == (1, 2, 1) and counted["range"] and counted["cdn"]
+    get(f"{server.url}/__requests__", method="DELETE")
+    assert not any(json.loads(get(f"{server.url}/__calls__")[2]).values())
+
+
+def test_a_limit_with_a_date_and_an_answer_that_comes_late(server: hub.HubServer) -> None:
+    server.switches.set({"rate_limit": {"times": 1, "header": "date", "retry_after": 60}, "slow": {"times": 2, "seconds": 0.05}})
+    status, headers, _body = get(f"{server.url}/api/models")
+    assert status == 429 and 50 < parsedate_to_datetime(headers["Retry-After"]).timestamp() - time.time() <= 61
+    begun = time.monotonic()
+    assert get(f"{server.url}/api/models")[0] == 200 and time.monotonic() - begun >= 0.05
+
+
+def test_every_call_that_the_module_makes_passes_with_the_real_client(shop: Path, server: hub.HubServer) -> None:
+    """hf_gguf_info asks for the list by itself, to have one page: the client's own call has the same answer."""
+    from ansible_collections.localai.fleet.plugins.module_utils._hub_client import Hub, HubOptions
+    from ansible_collections.localai.fleet.plugins.module_utils._listing import EXPAND
+    from ansible_collections.localai.fleet.plugins.module_utils._search import Policy
+
+    ours = Hub(HubOptions(server.url)).listings(Policy())
+    theirs = list(HfApi(endpoint=server.url).list_models(filter="gguf", gated=False, sort="trending_score", limit=200, expand=list(EXPAND)))
+    first, second = (server.log.as_list()[index]["path"] for index in (0, 1))
+    assert sorted(parse_qsl(urlsplit(first).query)) == sorted((key, value.lower()) if key == "gated" else (key, value) for key, value in parse_qsl(urlsplit(second).query))
+    assert [(item.repository, item.commit, item.architecture, item.paths) for item in ours] == [
+        (item.id, item.sha, (item.gguf or {}).get("architecture"), tuple(file.rfilename for file in item.siblings)) for item in theirs]

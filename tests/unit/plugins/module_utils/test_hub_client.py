@@ -4,13 +4,17 @@ from __future__ import annotations
 import socket
 import subprocess
 import sys
+import time
 
 import hub_repository
+import hub_shop
 import pytest
 from ansible_collections.localai.fleet.plugins.module_utils import _hub_client
 from ansible_collections.localai.fleet.plugins.module_utils._errors import FleetError
+from ansible_collections.localai.fleet.plugins.module_utils._hub import HubUnavailable
 from ansible_collections.localai.fleet.plugins.module_utils._hub_client import Hub, HubOptions
 from ansible_collections.localai.fleet.plugins.module_utils._listing import license_of
+from ansible_collections.localai.fleet.plugins.module_utils._search import Policy
 
 from tests.lab import hub as lab
 
@@ -128,6 +132,135 @@ def test_faults_while_a_header_is_read(server, tmp_path, switch, gated, word):
             hub.header(found, [found.files[2]])
     else:
         assert hub.header(found, [found.files[2]]).architecture == "llama"
+
+
+# what is waited for
+
+
+class Clock:
+    """Sleeps without time passing."""
+
+    def __init__(self, monkeypatch):
+        self.slept = []
+        monkeypatch.setattr(time, "sleep", self.slept.append)
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    return Clock(monkeypatch)
+
+
+@pytest.mark.parametrize("switch, slept", [
+    ({"rate_limit": {"times": 1, "header": "RateLimit", "retry_after": 40}}, [41]),
+    ({"rate_limit": {"times": 2, "header": "Retry-After", "retry_after": 7}}, [7, 7]),
+    ({"error_500": 2}, [1, 2]), ({"error_503": {"times": 1, "retry_after": 3}}, [3]), ({"error_503": 3}, [1, 2, 4]),
+])
+def test_a_limit_or_a_fault_is_waited_for(server, clock, switch, slept):
+    server.switches.set(switch)
+    hub = client(server, patience=60)
+    assert hub.repository(NAME).name == NAME and clock.slept == slept
+    assert hub.calls["repository"] == len(slept) + 1 == server.log.calls()["repository"]
+
+
+def test_a_date_is_waited_for(server, clock):
+    server.switches.set({"rate_limit": {"times": 1, "header": "date", "retry_after": 30}})
+    assert client(server, patience=60).listings(Policy()) and 28 <= clock.slept[0] <= 31
+
+
+@pytest.mark.parametrize("switch, slept, words", [
+    ({"rate_limit": {"header": "RateLimit", "retry_after": 299}}, [], ("HTTP 429", "Try again in 300 seconds")),
+    ({"rate_limit": {"header": "Retry-After", "retry_after": 25}}, [25, 25], ("HTTP 429", "in 25 seconds")),
+    ({"error_500": True}, [1, 2, 4], ("HTTP 500",)),
+])
+def test_patience_is_bounded_over_all_calls(server, clock, switch, slept, words):
+    server.switches.set(switch)
+    hub = client(server, patience=60)
+    with pytest.raises(HubUnavailable) as error:
+        hub.listings(Policy())
+    assert clock.slept == slept
+    for word in words:
+        assert word in str(error.value)
+
+
+def test_what_no_other_try_makes_better_is_not_tried_again(server, clock):
+    hub = client(server, patience=60)
+    with pytest.raises(FleetError, match="does not exist"):
+        hub.repository("acme/Nothing")
+    assert clock.slept == [] and hub.calls["repository"] == 1
+
+
+def test_a_header_behind_a_limit_is_waited_for(server, clock):
+    hub = client(server, patience=60)
+    found = hub.repository(NAME)
+    server.switches.set({"rate_limit": {"times": 1, "match": "/resolve/"}})
+    assert hub.header(found, [found.files[2]]).architecture == "llama" and clock.slept == [1] and hub.calls["header"] == 2
+
+
+# the list
+
+
+def test_the_list_is_one_call_with_all_that_is_judged_by(server, tmp_path):
+    hub_shop.add(tmp_path, "bartowski/Other-2B-GGUF", trendingScore=50)
+    hub = client(server, token="hf_secretword")
+    found = hub.listings(Policy())
+    assert [item.repository for item in found] == ["bartowski/Other-2B-GGUF", NAME] and hub.calls == {"list": 1, "repository": 0, "header": 0}
+    assert (found[0].license, found[0].architecture, found[0].paths, found[0].created.year) == ("apache-2.0", "llama", ("Other-2B-Q4_K_M.gguf",), 2026)
+    entry = server.log.as_list()[0]
+    assert entry["authorization"] and "sort=trendingScore" in entry["path"] and "limit=200" in entry["path"] and "secretword" not in entry["path"]
+
+
+@pytest.mark.parametrize("policy, words", [
+    ({"sort": "newest", "language": "de", "text": "small model", "consider": 7}, ("sort=createdAt", "filter=de", "search=small+model", "limit=7", "gated=false")),
+    ({"publishers": ["Qwen"], "gated": True}, ("author=Qwen",)), ({"licenses": ["mit"], "license_unknown": "refuse"}, ("filter=license%3Amit",)),
+])
+def test_what_the_hub_itself_can_filter_by(server, policy, words):
+    client(server).listings(Policy.from_dict(policy))
+    path = server.log.as_list()[0]["path"]
+    for word in words:
+        assert word in path
+    assert ("gated=" in path) is not policy.get("gated", False)
+
+
+def test_a_long_list_is_cut_where_the_page_ends(server, tmp_path):
+    for number in range(5):
+        hub_shop.add(tmp_path, f"a/M{number}-GGUF")
+    assert len(client(server).listings(Policy(consider=3))) == 3 and server.log.calls()["list"] == 1
+
+
+@pytest.mark.parametrize("answer, words", [({"error": "x"}, "something else than a list"), (["nonsense", {"id": 7}], "")])
+def test_a_list_that_is_none(server, monkeypatch, answer, words):
+    monkeypatch.setattr(lab.Handler, "_list", lambda self: self._json(answer))
+    if words:
+        with pytest.raises(HubUnavailable, match=words):
+            client(server).listings(Policy())
+    else:
+        assert client(server).listings(Policy()) == []
+
+
+def test_a_mirror_without_a_list_is_a_sentence(server, monkeypatch):
+    def refuse(self):
+        raise lab.Problem(404, "no")
+
+    monkeypatch.setattr(lab.Handler, "_list", refuse)
+    with pytest.raises(HubUnavailable, match="has no list to search.*Search at https://huggingface.co"):
+        client(server).listings(Policy())
+
+
+def test_a_proxy_of_the_environment_is_used(server, monkeypatch):
+    monkeypatch.setenv("http_proxy", server.url)
+    monkeypatch.setenv("HTTP_PROXY", server.url)
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    hub = Hub(HubOptions("http://hub.invalid", patience=0))
+    found = hub.repository(NAME)
+    assert [item.repository for item in hub.listings(Policy())] == [NAME]
+    assert all(entry["path"].startswith("http://hub.invalid/") for entry in server.log.as_list()) and found.commit
+
+
+def test_a_slow_hub_is_given_up(server):
+    server.switches.set({"slow": {"seconds": 2}})
+    with pytest.raises(HubUnavailable, match="cannot be reached"):
+        client(server, timeout=0.3).listings(Policy())
 
 
 def test_a_private_authority(tmp_path, tls_files):

@@ -2,7 +2,9 @@
 from __future__ import annotations
 
 import hub_repository
+import hub_shop
 import pytest
+from fleets import host
 from ansible_collections.localai.fleet.plugins.module_utils import _hub_client
 
 from tests.lab import hub as lab
@@ -66,3 +68,57 @@ def test_without_the_client(run_module, monkeypatch):
     monkeypatch.setattr(_hub_client, "_load", missing)
     result = run_module("hf_gguf_info", {"repository": NAME})
     assert result["failed"] and "huggingface_hub" in result["msg"] and "Python" in result["msg"]
+
+
+# search and presets
+
+
+def test_quartet_of_a_search(run_module, tmp_path, server):
+    hub_shop.add(tmp_path, "bartowski/Other-2B-Instruct-GGUF")
+    args = {"search": {"category": "chat"}, "endpoint": server.url, "cache_path": str(tmp_path / ".cache"), "capacities": {"ai1": host(memory=8 << 30).as_dict()}}
+    first = run_module("hf_gguf_info", args, check=True)
+    assert not first["changed"] and first["calls"] == {"list": 1, "repository": 1, "header": 1}
+    for check in (False, True, False):
+        again = run_module("hf_gguf_info", args, check=check)
+        assert {**again, "calls": first["calls"]} == first and again["calls"]["header"] == 0
+    assert [item["name"] for item in first["candidates"]] == ["other-2b-instruct"] and first["candidates"][0]["plan"]["hosts"]["ai1"]["threads"] == 7
+    assert {item["repository"]: item["reason"] for item in first["refused"]}[NAME].startswith("It is for vision, not for chat")
+    assert "other-2b-instruct" in first["text"][1]
+
+
+def test_fifty_candidates_cost_a_list_page_and_a_call_for_each_that_is_read(run_module, tmp_path, server):
+    for number in range(50):
+        hub_shop.add(tmp_path, f"owner{number}/Model-{number}B-GGUF", trendingScore=number + 10)
+    server.log.clear()
+    result = run_module("hf_gguf_info", {"search": {"count": 10}, "endpoint": server.url, "cache_path": str(tmp_path / ".cache")})
+    calls = server.log.calls()
+    assert len(result["candidates"]) == 10 and (calls["list"], calls["repository"], calls["api"]) == (1, 10, 0)
+    server.log.clear()
+    run_module("hf_gguf_info", {"search": {"count": 10}, "endpoint": server.url, "cache_path": str(tmp_path / ".cache")})
+    assert server.log.calls() == {"list": 1, "repository": 10, "api": 0, "range": 0, "cdn": 0} and len(server.log.as_list()) == 11
+
+
+def test_presets_beside_what_is_locked(run_module, tmp_path, server):
+    hub_shop.add(tmp_path, "bartowski/Llama-3.2-1B-Instruct-GGUF")
+    wanted = [{"name": "tiny", "source": f"hf://{NAME}", "aliases": ["gpt-4"]}]
+    lock = run_module("fleet_lock", {"path": str(tmp_path / "fleet.lock.yml"), "wanted": wanted, "hub_endpoint": server.url})["lock"]
+    args = {"presets": ["llama-3.2-1b-instruct"], "endpoint": server.url, "beside": wanted, "lock": lock, "options": {"slots": 2}}
+    alone = run_module("hf_gguf_info", {**args, "beside": [], "capacities": {"ai1": host(memory=8 << 30).as_dict()}})["candidates"][0]["plan"]["hosts"]["ai1"]
+    both = run_module("hf_gguf_info", {**args, "capacities": {"ai1": host(memory=8 << 30).as_dict()}})["candidates"][0]["plan"]["hosts"]["ai1"]
+    assert (alone["threads"], alone["slots"]) == (7, 2) and both["threads"] < 7 and both["memory_limit"] > alone["memory_limit"]
+
+
+@pytest.mark.parametrize("args, words", [
+    ({}, "repository, search, presets"), ({"repository": NAME, "search": {}}, "mutually exclusive"), ({"search": {"sort": "best"}}, "value of sort must be one of"),
+    ({"search": {"max_size": "big"}}, "size is not one"), ({"presets": ["phi-3"]}, "no such preset"),
+    ({"presets": ["phi-2"], "capacities": {"ai1": {}}}, "capacit"),
+])
+def test_what_cannot_be_meant(run_module, server, args, words):
+    result = run_module("hf_gguf_info", {"endpoint": server.url, "token": "hf_secretword", **args})
+    assert result["failed"] and words in result["msg"] and "secretword" not in str(result)
+
+
+def test_the_token_is_in_no_file_and_no_result(run_module, tmp_path, server):
+    result = run_module("hf_gguf_info", {"search": {}, "endpoint": server.url, "token": "hf_secretword", "cache_path": str(tmp_path / ".cache")})
+    assert "secretword" not in str(result) and list((tmp_path / ".cache").rglob("*.json"))
+    assert not any("secretword" in path.read_text() for path in (tmp_path / ".cache").rglob("*.json"))

@@ -1,0 +1,23 @@
+# Copyright (c) 2026 localai.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The filter that reads what a run of choose_models.yml was told."""
+from __future__ import annotations
+
+import json
+from typing import Any, Callable, Mapping
+
+from ansible_collections.localai.fleet.plugins.module_utils._choice import parse_choice
+from ansible_collections.localai.fleet.plugins.plugin_utils._filters import told
+
+
+def choice(variables: Mapping[str, Any]) -> dict[str, Any]:
+    """The choice among the variables whose names begin with choose_."""
+    return parse_choice(json.loads(json.dumps(variables))).as_dict()
+
+
+class FilterModule:
+    """Names by which the role common calls it."""
+
+    def filters(self) -> dict[str, Callable[..., Any]]:
+        return {"choice": told(choice)}
