@@ -22,6 +22,8 @@ options:
       source:
         description:
           - Where the model comes from, C(hf://OWNER/REPOSITORY), with C(@REVISION) behind it to pin a branch, tag or commit.
+          - Or C(preset:NAME), a model that the collection knows by name, with the quant, context, kind, templates and stop words that it needs where the
+            item gives none. The playbook choose_models shows all.
           - Or V(search), for a model that is searched for by O(wanted[].search). What was found is locked, and searched for again only when that is asked
             for, or when the policy changes.
           - Or C(https://HOST/PATH/FILE.gguf) together with O(wanted[].sha256). The URL becomes part of the lock, so it must hold no secret.
@@ -31,8 +33,8 @@ options:
         description:
           - The quant to choose among the files of a repository. A plain file is preferred over C(UD-) and C(i1-) ones unless the quant
             asks for these, as V(UD-Q4_K_M) does.
+          - By default that of the preset, else V(Q4_K_M).
         type: str
-        default: Q4_K_M
       file:
         description:
           - Path of the file in the repository, instead of a choice by quant.
@@ -43,9 +45,8 @@ options:
         type: str
       context:
         description:
-          - Context in tokens, over all slots together.
+          - Context in tokens, over all slots together. By default that of the preset, else V(4096).
         type: int
-        default: 4096
       slots:
         description:
           - How many requests the model answers at the same time.

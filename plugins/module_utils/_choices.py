@@ -35,9 +35,10 @@ def choices(hub: Searched, policy: Policy | None, presets: Sequence[str] = (), s
         found += [item for item in result.candidates if item.repository not in known]
         refused += [*(Refused(item.repository, "It is among the presets.") for item in twice), *result.refused]
     found = _distinct(found)
+    taken = [model.name for model in site.beside] if site else []
     return {
         "candidates": [item.as_dict() for item in found], "refused": [asdict(item) for item in refused],
-        "calls": {name: count - before.get(name, 0) for name, count in hub.calls.items()}, "text": table(found, refused, [model.name for model in site.beside] if site else ())}
+        "calls": {name: count - before.get(name, 0) for name, count in hub.calls.items()}, "text": table(found, refused, taken)}
 
 
 def table(found: Sequence[Candidate], refused: Sequence[Refused], taken: Collection[str] = ()) -> list[str]:

@@ -12,6 +12,9 @@ from typing import Any, Mapping
 from ._errors import FleetError
 
 
+PREFIX = "preset:"
+
+
 @dataclass(frozen=True)
 class Preset:
     """A model by name: its repository and quant, what it is for, and what its license asks for.
@@ -49,7 +52,7 @@ _PHI_2 = {
     "stopwords": ["Instruct:", "<|endoftext|>"]}
 _ORCA = {
     "template": {"chat": "{{.Input}}\n### Response:\n",
-                 "chat_message": '{{if eq .RoleName "system"}}### System:{{else if eq .RoleName "assistant"}}### Response:{{else}}### User:{{end}}\n{{.Content}}\n',
+                 "chat_message": '### {{if eq .RoleName "system"}}System{{else if eq .RoleName "assistant"}}Response{{else}}User{{end}}:\n{{.Content}}\n',
                  "completion": "{{.Input}}"},
     "stopwords": ["### User:", "### System:"]}
 
@@ -92,3 +95,17 @@ def preset(name: str, where: str = "preset") -> Preset:
         near = get_close_matches(name, known, n=3, cutoff=0.4) or list(known)
         raise FleetError("There is no such preset", where, name, f"Near are {', '.join(near)}; the playbook choose_models shows all.")
     return known[name]
+
+
+def expanded(item: Mapping[str, Any], where: str = "source") -> dict[str, Any]:
+    """An item of `models_wanted` whose source is `preset:NAME`, with what the preset says where the item says nothing; others as they are."""
+    source = str(item.get("source") or "")
+    if not source.startswith(PREFIX):
+        return dict(item)
+    found = preset(source[len(PREFIX):], where).wanted()
+    return {**item, **found, **{key: value for key, value in item.items() if _says(value)}, "source": found["source"]}
+
+
+def _says(value: Any) -> bool:
+    """Whether an option is given: modules fill what is not with nothing, empty lists and empty templates."""
+    return any(map(_says, value.values())) if isinstance(value, Mapping) else value not in (None, "", [], ())

@@ -387,7 +387,7 @@ def _candidate(item: Listing, policy: Policy, repository: Any, chosen: tuple[Rep
     """FleetError-free checks of a header against what the list and the name say; a candidate when they agree."""
     size = sum(file.size for file in chosen)
     if header.architecture not in RUNNABLE or header.general_type not in (None, "model"):
-        raise _Refusal(f"Its file is of the kind {header.general_type or 'model'} and the architecture {header.architecture}: nothing the engine can answer with.")
+        raise _Refusal(f"Its file is of the kind {header.general_type or 'model'} and the architecture {header.architecture}: the engine cannot answer with it.")
     family = other_family(item.base, header.architecture)
     if family:
         raise _Refusal(f"Its name claims {family}, its file is of the architecture {header.architecture}.")
@@ -491,7 +491,7 @@ def _check(policy: Policy, where: str) -> None:
         if least is not None and most is not None and least > most:
             raise FleetError(f"{low} is above {high}, so nothing can be found", where, f"{least} and {most}", "Correct one of them.")
     if not isinstance(policy.gated, bool) or not isinstance(policy.text, str):
-        raise FleetError("A key of the search has the wrong form", where, f"gated {policy.gated!r}, text {policy.text!r}", "gated is true or false, text a text.")
+        raise FleetError("A key of the search has the wrong form", where, f"gated {policy.gated!r}, text {policy.text!r}", "Give true or false, and a text.")
     if not re.fullmatch(r"(?:(?:UD|I1)-)?[A-Z0-9]+(?:_[A-Z0-9]+)*", policy.quant):
         raise FleetError("The quant is not a quant's name", f"{where}.quant", policy.quant, "An example is Q4_K_M.")
 

@@ -11,6 +11,7 @@ from typing import Any, Mapping, Sequence
 from urllib.parse import urlsplit
 
 from ._errors import FleetError
+from ._presets import expanded
 
 KINDS = ("chat", "completion", "embedding", "rerank")
 KV_TYPES = ("f16", "q8_0", "q4_0")
@@ -26,7 +27,7 @@ MAX_SHARDS = 64
 LEAST_WEIGHT, MOST_WEIGHT = 0.001, 1000
 NO_PROJECTOR = "none"
 SEARCH = "search"
-SOURCE_FORMS = "hf://OWNER/REPOSITORY[@REVISION], https://HOST/PATH/FILE.gguf with sha256, and search with its policy"
+SOURCE_FORMS = "hf://OWNER/REPOSITORY[@REVISION], preset:NAME, https://HOST/PATH/FILE.gguf with sha256, and search with its policy"
 
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 _ALIAS = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
@@ -116,10 +117,10 @@ def wanted_spec() -> dict[str, Any]:
     return {
         "name": {**text, "required": True},
         "source": {**text, "required": True},
-        "quant": {**text, "default": "Q4_K_M"},
+        "quant": text,
         "file": text,
         "sha256": text,
-        "context": {**number, "default": 4096},
+        "context": number,
         "slots": {**number, "default": 1},
         "kv_type": {**text, "default": "f16", "choices": list(KV_TYPES)},
         "prompt_cache_mib": {**number, "default": 256},
@@ -189,7 +190,7 @@ def _parse_item(index: int, item: Mapping[str, Any]) -> WantedModel:
     if unknown:
         raise FleetError("A wanted model has an unknown option", where, ", ".join(unknown),
                          f"Known are {', '.join(wanted_spec())}.")
-    given = {key: value for key, value in item.items() if value is not None}
+    given = {key: value for key, value in expanded(item, f"{where}.source").items() if value is not None}
     for key in ("name", "source"):
         if not given.get(key):
             raise FleetError(f"A wanted model has no {key}", where, do=f"Give it {key}.")

@@ -18,6 +18,7 @@ from ._capacity import Capacity
 from ._errors import FleetError
 from ._plan import some
 from ._plan_view import plural
+from ._presets import expanded
 
 MODEL_OPTIONS = ("source", "quant", "file", "sha256", "context", "slots", "kv_type", "prompt_cache_mib", "replicas")
 NUMBERS = ("context", "slots", "prompt_cache_mib", "replicas")
@@ -105,6 +106,7 @@ def imagine(asked: Asked, known: Mapping[str, Any], wanted: Sequence[Mapping[str
                          "what a fact cache keeps.")
     hosts, added = _hosts(asked, {name: capacity for name, capacity in known.items() if capacity}, files)
     models, changed = _models(asked, wanted)
+    models = [expanded(item, f"models_wanted, {item.get('name')}.source") for item in models]
     told = [*changed, *added, *([f"without {some(asked.remove_hosts)}"] if asked.remove_hosts else []),
             *([f"topology {asked.topology}"] if asked.topology else [])]
     notes = [f"What if: {'; '.join(told)}.", UNCHANGED] if told else []

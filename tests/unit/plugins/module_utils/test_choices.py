@@ -12,7 +12,7 @@ from ansible_collections.localai.fleet.plugins.module_utils._fits import Site
 from ansible_collections.localai.fleet.plugins.module_utils._hub import HubUnavailable
 from ansible_collections.localai.fleet.plugins.module_utils._hub_client import Hub, HubOptions
 from ansible_collections.localai.fleet.plugins.module_utils._listing import CATEGORIES
-from ansible_collections.localai.fleet.plugins.module_utils._presets import PRESETS, preset
+from ansible_collections.localai.fleet.plugins.module_utils._presets import PRESETS, expanded, preset
 from ansible_collections.localai.fleet.plugins.module_utils._search import Policy
 from ansible_collections.localai.fleet.plugins.module_utils._wanted import parse_wanted
 from fleets import host
@@ -41,6 +41,28 @@ def test_presets_are_sound():
     assert {"phi-2", "orca-mini-3b", "llama-3.2-1b-instruct"} <= {item.name for item in PRESETS}
     assert {"chat", "code", "embedding"} <= {category for item in PRESETS for category in item.categories}
     assert "NOT for business" in preset("orca-mini-3b").note and preset("orca-mini-3b").license == "cc-by-nc-sa-4.0"
+
+
+EMBED = preset("qwen3-embedding-0.6b")
+NOTHING = {"context": None, "aliases": [], "template": {"chat": None, "completion": None}, "kind": None, "quant": ""}
+
+
+@pytest.mark.parametrize("item, expected", [
+    ({"name": "e", "source": "preset:qwen3-embedding-0.6b"}, {**EMBED.wanted(), "name": "e"}),
+    ({"name": "e", "source": "preset:qwen3-embedding-0.6b", **NOTHING}, {**NOTHING, **EMBED.wanted(), "name": "e"}),
+    ({"name": "e", "source": "preset:qwen3-embedding-0.6b", "quant": "F16", "context": 512}, {**EMBED.wanted(), "name": "e", "quant": "F16", "context": 512}),
+    ({"name": "p", "source": "preset:phi-2", "template": {"chat": "x"}, "slots": 3}, {**preset("phi-2").wanted(), "name": "p", "template": {"chat": "x"}, "slots": 3}),
+    ({"name": "x", "source": "hf://a/b", "quant": None}, {"name": "x", "source": "hf://a/b", "quant": None}),
+])
+def test_a_source_that_is_a_preset(item, expected):
+    assert expanded(item) == expected
+    model = parse_wanted([item])[0]
+    assert model.source == expected["source"] and model.quant == (expected["quant"] or "Q4_K_M") and model.context == (expected.get("context") or 4096)
+
+
+def test_a_source_that_is_no_preset_says_where():
+    with pytest.raises(FleetError, match=r"models_wanted\[0\].source.*got phi2.*phi-2"):
+        parse_wanted([{"name": "x", "source": "preset:phi2"}])
 
 
 def test_an_unknown_preset_names_the_nearest():

@@ -267,7 +267,7 @@ def test_other_bytes_for_a_known_commit_change_nothing(run_module, args, tmp_pat
     ({"refresh": ["tiny", "nobody"]}, ("refreshed that is not wanted", "nobody")),
     ({"out": "/nonexistent/proposal.yml"}, ("cannot be written", "/nonexistent/proposal.yml")),
     ({"wanted": [{"name": "tiny", "source": "file:///srv/x.gguf"}]}, ("no known form", "hf://OWNER/REPOSITORY", "https://HOST")),
-    ({"wanted": [{"name": "tiny", "source": "preset:phi-2"}]}, ("no known form",)),
+    ({"wanted": [{"name": "tiny", "source": "preset:phi2"}]}, ("no such preset", "phi-2")),
     ({"wanted": [{"name": "reload", "source": f"hf://{NAME}"}]}, ("LocalAI's own routes",)),
     ({"images": {"localai": {"name": "quay.io/go-skynet/local-ai", "version": "latest"}}}, ("exact version",)),
     ({"images": {"localai": {"name": "quay.io/go-skynet/local-ai", "version": "v9"}}}, ("no such tag", "quay.io/go-skynet/local-ai:v9")),
