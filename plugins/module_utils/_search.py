@@ -387,7 +387,8 @@ def _candidate(item: Listing, policy: Policy, repository: Any, chosen: tuple[Rep
     """FleetError-free checks of a header against what the list and the name say; a candidate when they agree."""
     size = sum(file.size for file in chosen)
     if header.architecture not in RUNNABLE or header.general_type not in (None, "model"):
-        raise _Refusal(f"Its file is of the kind {header.general_type or 'model'} and the architecture {header.architecture}: the engine cannot answer with it.")
+        kind = header.general_type or "model"
+        raise _Refusal(f"Its file is of the kind {kind} and the architecture {header.architecture}: the engine cannot answer with it.")
     family = other_family(item.base, header.architecture)
     if family:
         raise _Refusal(f"Its name claims {family}, its file is of the architecture {header.architecture}.")

@@ -58,7 +58,10 @@ SWITCHES = (
     "rate_limit", "error_500", "error_503", "truncate", "wrong_bytes", "forbidden_resume", "ignore_range", "no_content_range",
     "unsatisfiable", "drip", "redirect_host", "redirect_loop", "no_etag", "no_commit", "gated", "slow",
 )
-KINDS = (("list", r"/api/models"), ("repository", r"/api/models/[^/]+/[^/]+(?:/revision/.*)?"), ("api", r"/api/.*"), ("range", r"/.*/resolve/.*"), ("cdn", r"/__cdn__/.*"))
+KINDS = (
+    ("list", r"/api/models"), ("repository", r"/api/models/[^/]+/[^/]+(?:/revision/.*)?"), ("api", r"/api/.*"), ("range", r"/.*/resolve/.*"),
+    ("cdn", r"/__cdn__/.*"),
+)
 SORTS = ("trendingScore", "downloads", "likes", "lastModified", "createdAt")
 EXPAND = frozenset("""author baseModels cardData childrenModelCount config createdAt disabled downloads downloadsAllTime evalResults gated gguf inference
     inferenceProviderMapping lastModified library_name likes mask_token model-index pipeline_tag private resourceGroup safetensors sha siblings spaces

@@ -8,10 +8,12 @@ from ansible_collections.localai.fleet.plugins.module_utils._choice import Choic
 from ansible_collections.localai.fleet.plugins.module_utils._errors import FleetError
 
 CANDIDATES = [
-    {"name": "small", "repository": "acme/Small-GGUF", "categories": ["chat"], "wanted": {"name": "small", "source": "hf://acme/Small-GGUF", "quant": "Q4_K_M"}},
+    {"name": "small", "repository": "acme/Small-GGUF", "categories": ["chat"],
+     "wanted": {"name": "small", "source": "hf://acme/Small-GGUF", "quant": "Q4_K_M"}},
     {"name": "vectors", "repository": "acme/Vectors-GGUF", "categories": ["embedding"],
      "wanted": {"name": "vectors", "source": "hf://acme/Vectors-GGUF", "quant": "Q8_0", "kind": "embedding"}},
-    {"name": "large", "repository": "acme/Large-GGUF", "categories": ["chat"], "wanted": {"name": "large", "source": "hf://acme/Large-GGUF", "quant": "Q4_K_M"}},
+    {"name": "large", "repository": "acme/Large-GGUF", "categories": ["chat"],
+     "wanted": {"name": "large", "source": "hf://acme/Large-GGUF", "quant": "Q4_K_M"}},
 ]
 OLD = {"name": "old", "source": "hf://acme/Old-GGUF", "aliases": ["gpt-4"]}
 SMALL, VECTORS, LARGE = (item["wanted"] for item in CANDIDATES)
@@ -78,7 +80,8 @@ def test_what_changes_is_told():
 
 
 @pytest.mark.parametrize("said, aliases, words", [
-    ("smal", {}, ("not among those", "got smal", "Near are small")), ("9", {}, ("got 9", "There are small, vectors, large")), (" , ", {}, ("Nothing was chosen",)),
+    ("smal", {}, ("not among those", "got smal", "Near are small")), ("9", {}, ("got 9", "There are small, vectors, large")),
+    (" , ", {}, ("Nothing was chosen",)),
     ("1", {"gpt-4": "large"}, ("An alias is to lead", "got large", "Wanted are small")), ("1", {"bad name": "1"}, ("alias is not usable",)),
 ])
 def test_choices_that_cannot_be_meant(said, aliases, words):

@@ -210,7 +210,8 @@ def test_the_list_is_one_call_with_all_that_is_judged_by(server, tmp_path):
 
 
 @pytest.mark.parametrize("policy, words", [
-    ({"sort": "newest", "language": "de", "text": "small model", "consider": 7}, ("sort=createdAt", "filter=de", "search=small+model", "limit=7", "gated=false")),
+    ({"sort": "newest", "language": "de", "text": "small model", "consider": 7},
+     ("sort=createdAt", "filter=de", "search=small+model", "limit=7", "gated=false")),
     ({"publishers": ["Qwen"], "gated": True}, ("author=Qwen",)), ({"licenses": ["mit"], "license_unknown": "refuse"}, ("filter=license%3Amit",)),
 ])
 def test_what_the_hub_itself_can_filter_by(server, policy, words):

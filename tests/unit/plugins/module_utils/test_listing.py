@@ -12,8 +12,10 @@ from tests.lab import hub as lab
 
 FULL = {
     "id": "bartowski/Qwen_Qwen3-4B-GGUF", "sha": "ab" * 20, "gated": False, "private": False, "downloads": 7, "likes": 3, "trendingScore": 1.5,
-    "createdAt": "2026-10-01T12:00:00.000Z", "pipeline_tag": "text-generation", "tags": ["gguf", "en", "base_model:Qwen/Qwen3-4B", "base_model:quantized:Qwen/Qwen3-4B"],
-    "cardData": {"license": "apache-2.0", "language": ["de", "en"], "base_model": "Qwen/Qwen3-4B"}, "siblings": [{"rfilename": "a-Q4_K_M.gguf"}, {"rfilename": "README.md"}],
+    "createdAt": "2026-10-01T12:00:00.000Z", "pipeline_tag": "text-generation",
+    "tags": ["gguf", "en", "base_model:Qwen/Qwen3-4B", "base_model:quantized:Qwen/Qwen3-4B"],
+    "cardData": {"license": "apache-2.0", "language": ["de", "en"], "base_model": "Qwen/Qwen3-4B"},
+    "siblings": [{"rfilename": "a-Q4_K_M.gguf"}, {"rfilename": "README.md"}],
     "gguf": {"total": 4 * 10 ** 9, "architecture": "qwen3", "chat_template": "{% if tools %}<think>", "totalFileSize": 8}}
 
 
@@ -33,7 +35,8 @@ def test_what_is_no_item(item):
 
 
 def test_a_hostile_item_says_little():
-    bad = {"id": "a/b", **{key: {"x": [1]} for key in (*EXPAND, "_id")}, "siblings": [1, {"rfilename": 2}, {"rfilename": "x\x1b[31m.gguf"}], "tags": [1, "gguf", None],
+    bad = {"id": "a/b", **{key: {"x": [1]} for key in (*EXPAND, "_id")}, "siblings": [1, {"rfilename": 2}, {"rfilename": "x\x1b[31m.gguf"}],
+           "tags": [1, "gguf", None],
            "likes": True, "downloads": float("inf"), "createdAt": "never", "gguf": {"total": float("nan"), "architecture": 7, "chat_template": ["x"]}}
     found = listing(bad)
     assert found == Listing(repository="a/b", tags=("gguf",), paths=("", "x[31m.gguf"))
@@ -42,21 +45,25 @@ def test_a_hostile_item_says_little():
 
 @pytest.mark.parametrize("name, plain, served", [
     ("bartowski/Qwen_Qwen3-30B-A3B-GGUF", "Qwen3-30B-A3B", "qwen3-30b-a3b"), ("mradermacher/X-14B-i1-GGUF", "X-14B", "x-14b"),
-    ("me/Llama-3.2-1B-Instruct-Q4_K_M-GGUF", "Llama-3.2-1B-Instruct", "llama-3.2-1b-instruct"), ("a/gemma-3-1b-it-qat-q4_0-gguf", "gemma-3-1b-it-qat", "gemma-3-1b-it-qat"),
+    ("me/Llama-3.2-1B-Instruct-Q4_K_M-GGUF", "Llama-3.2-1B-Instruct", "llama-3.2-1b-instruct"),
+    ("a/gemma-3-1b-it-qat-q4_0-gguf", "gemma-3-1b-it-qat", "gemma-3-1b-it-qat"),
     ("a/MN-12B-GGUF-IQ-Imatrix", "MN-12B-GGUF-IQ", "mn-12b-gguf-iq"), ("a/__--GGUF", "__-", "model"), ("a/" + "x" * 90, "x" * 90, "x" * 63),
 ])
 def test_names(name, plain, served):
     assert (plain_name(name), served_name(name)) == (plain, served)
 
 
-@pytest.mark.parametrize("name, size", [("Qwen3-30B-A3B", 30 * 10 ** 9), ("x-350M", 350 * 10 ** 6), ("Phi-3-mini-4k", None), ("qwen2.5-1.5b", 1_500_000_000), ("x", None), ("ab7b", None)])
+@pytest.mark.parametrize("name, size", [("Qwen3-30B-A3B", 30 * 10 ** 9), ("x-350M", 350 * 10 ** 6), ("Phi-3-mini-4k", None), ("qwen2.5-1.5b", 1_500_000_000),
+                                        ("x", None), ("ab7b", None)])
 def test_sizes_in_names(name, size):
     assert size_in_name(name) == size
 
 
 @pytest.mark.parametrize("name, architecture, family", [
-    ("gemma-4-12b", "llama", "gemma"), ("gemma-4-12b", "gemma4", None), ("Qwen3-8B", "qwen3", None), ("Qwen3-8B", "llama", "qwen"), ("R1-Distill-Qwen-7B", "qwen2", None),
-    ("R1-Distill-Llama-8B", "llama", None), ("TinyLlama", "qwen2", None), ("llamafile-x", "qwen2", None), ("Llama-3-Nemotron", "deci", None), ("gpt-oss-20b", "llama", "gpt-oss"),
+    ("gemma-4-12b", "llama", "gemma"), ("gemma-4-12b", "gemma4", None), ("Qwen3-8B", "qwen3", None), ("Qwen3-8B", "llama", "qwen"),
+    ("R1-Distill-Qwen-7B", "qwen2", None),
+    ("R1-Distill-Llama-8B", "llama", None), ("TinyLlama", "qwen2", None), ("llamafile-x", "qwen2", None), ("Llama-3-Nemotron", "deci", None),
+    ("gpt-oss-20b", "llama", "gpt-oss"),
     ("Llama-Qwen-mix", "qwen2", None), ("phi-2", "phi2", None), ("Phi-4", "llama", None), ("dolphin", "llama", None),
 ])
 def test_families(name, architecture, family):
@@ -66,7 +73,8 @@ def test_families(name, architecture, family):
 @pytest.mark.parametrize("facts, expected", [
     ({"repository": "a/bge-Reranker-GGUF"}, ("rerank",)), ({"pipeline": "text-ranking"}, ("rerank",)), ({"architecture": "nomic-bert"}, ("embedding",)),
     ({"pipeline": "sentence-similarity"}, ("embedding",)), ({"repository": "a/Qwen3-Embedding-GGUF"}, ("embedding",)),
-    ({"repository": "a/Qwen2.5-Coder-7B-GGUF"}, ("code",)), ({"repository": "a/Codestral-GGUF"}, ("code",)), ({"repository": "a/Decoder-GGUF"}, ()), ({"repository": "a/WizardCoder-GGUF"}, ("code",)),
+    ({"repository": "a/Qwen2.5-Coder-7B-GGUF"}, ("code",)), ({"repository": "a/Codestral-GGUF"}, ("code",)), ({"repository": "a/Decoder-GGUF"}, ()),
+    ({"repository": "a/WizardCoder-GGUF"}, ("code",)),
     ({"repository": "a/R1-Distill-GGUF"}, ("reasoning",)), ({"paths": ("mmproj-F16.gguf",)}, ("vision",)), ({"pipeline": "image-text-to-text"}, ("vision",)),
     ({"tags": ("conversational", "function-calling")}, ("chat", "tools")), ({}, ()),
 ])
@@ -75,7 +83,8 @@ def test_categories(facts, expected):
 
 
 @pytest.mark.parametrize("card, tags, expected", [
-    ({}, ("base_model:a/x", "base_model:quantized:a/y"), ("a/y",)), ({"base_model": ["b/z", "a/x"]}, (), ("a/x", "b/z")), ({}, (), ()), ({"base_model": 7}, (), ())])
+    ({}, ("base_model:a/x", "base_model:quantized:a/y"), ("a/y",)), ({"base_model": ["b/z", "a/x"]}, (), ("a/x", "b/z")), ({}, (), ()),
+    ({"base_model": 7}, (), ())])
 def test_bases(card, tags, expected):
     assert quantized_from(card, tags) == expected
 

@@ -13,7 +13,8 @@ NOW = 1_800_000_000.0
 @pytest.mark.parametrize("headers, expected", [
     ({}, None), ({"Retry-After": "7"}, 7), ({"retry-after": " 0 "}, 0), ({"Retry-After": formatdate(NOW + 30, usegmt=True)}, 30),
     ({"Retry-After": formatdate(NOW - 30, usegmt=True)}, 0), ({"Retry-After": "soon"}, None), ({"Retry-After": "-3"}, None), ({"Retry-After": "9" * 40}, None),
-    ({"RateLimit": '"api";r=0;t=55'}, 56), ({"ratelimit": '"resolvers"; r=0; t=1', "Retry-After": "9"}, 2), ({"RateLimit": '"api";r=3;t=55', "Retry-After": "9"}, 9),
+    ({"RateLimit": '"api";r=0;t=55'}, 56), ({"ratelimit": '"resolvers"; r=0; t=1', "Retry-After": "9"}, 2),
+    ({"RateLimit": '"api";r=3;t=55', "Retry-After": "9"}, 9),
     ({"RateLimit": "nonsense"}, None),
 ])
 def test_what_is_asked(headers, expected):

@@ -11,7 +11,8 @@ def test_nobody_known_looks_like_another(owner):
 
 
 @pytest.mark.parametrize("owner, original", [
-    ("unsl0th", "unsloth"), ("bartowskl", "bartowski"), ("bartowsk", "bartowski"), ("bartowksi", "bartowski"), ("unslooth", "unsloth"), ("mistral-ai", "mistralai"),
+    ("unsl0th", "unsloth"), ("bartowskl", "bartowski"), ("bartowsk", "bartowski"), ("bartowksi", "bartowski"), ("unslooth", "unsloth"),
+    ("mistral-ai", "mistralai"),
     ("qwen-ai", "Qwen"), ("google-official", "google"), ("googIe", "google"), ("opena1", "openai"), ("open_ai", "openai"), ("rnicrosoft", "microsoft"),
     ("meta-lama", "meta-llama"), ("metallama", "meta-llama"), ("nvidla", "nvidia"), ("TheBlokeAI", "TheBloke"), ("deepseek", "deepseek-ai"),
 ])
@@ -20,7 +21,8 @@ def test_look_alikes(owner, original):
 
 
 @pytest.mark.parametrize("owner", [
-    "mistral-community", "openai-community", "second-state", "mudler", "Jackrong", "DavidAU", "prithivMLmods", "gpustack", "Aryanne", "hugging-quants", "acme", "a",
+    "mistral-community", "openai-community", "second-state", "mudler", "Jackrong", "DavidAU", "prithivMLmods", "gpustack", "Aryanne", "hugging-quants",
+    "acme", "a",
     "huihui-ai", "second", "Lewdiculous", "cstr", "AngelSlim", "NexaAI", "tensorblock", "sentence-transformers",
 ])
 def test_others_are_themselves(owner):

@@ -92,7 +92,8 @@ def test_where_the_best_publisher_fails_the_next_one_steps_up(server, tmp_path):
 
 
 def listed(**facts):
-    return Listing(**{"repository": "acme/Tiny-1B-Instruct-GGUF", "license": "mit", "paths": ("t-Q4_K_M.gguf",), "created": datetime(2026, 10, 1, tzinfo=timezone.utc),
+    return Listing(**{"repository": "acme/Tiny-1B-Instruct-GGUF", "license": "mit", "paths": ("t-Q4_K_M.gguf",),
+                      "created": datetime(2026, 10, 1, tzinfo=timezone.utc),
                       "tags": ("conversational",), "languages": ("en",), "architecture": "llama", "parameters": 10 ** 9, "parsed_bytes": 8 * 10 ** 8, **facts})
 
 
@@ -112,13 +113,15 @@ def listed(**facts):
     ({"repository": "a/Mistral-DRAFT-0.5B-GGUF"}, {}, "a draft"), ({"repository": "a/Qwen3-4B-DFlash-GGUF"}, {}, "a draft"),
     ({"repository": "a/gemma-4-GGUF"}, {}, "claims gemma, its file is of the architecture llama"), ({"repository": "a/Phi-4-GGUF"}, {}, ""),
     ({"repository": "a/R1-Distill-Qwen-14B-GGUF", "architecture": "qwen2"}, {}, ""),
-    ({}, {"category": "chat"}, ""), ({}, {"category": "code"}, "for chat, not for code"), ({"tags": (), "repository": "a/b-GGUF"}, {"category": "chat"}, "no known purpose"),
+    ({}, {"category": "chat"}, ""), ({}, {"category": "code"}, "for chat, not for code"),
+    ({"tags": (), "repository": "a/b-GGUF"}, {"category": "chat"}, "no known purpose"),
     ({}, {"language": "EN"}, ""), ({}, {"language": "de"}, "states en, not de"), ({"languages": ()}, {"language": "de"}, "no language"),
     ({"paths": ()}, {}, ""), ({"paths": ("README.md",)}, {}, "no GGUF file"), ({"paths": ("mmproj-F16.gguf",)}, {}, "only projectors"),
     ({"paths": ("mtp-x-Q4_K_M.gguf", "x.imatrix.gguf")}, {}, "only drafts and importance matrices"),
     ({"paths": ("t-Q8_0.gguf",)}, {}, "no Q4_K_M: it has Q8_0"), ({"paths": ("t.gguf",)}, {}, "no quant in its names (t.gguf)"),
     ({"paths": ("t-UD-Q4_K_M.gguf",)}, {}, ""), ({"paths": ("t.i1-Q4_K_M.gguf",)}, {}, ""), ({}, {"quant": "UD-Q4_K_M"}, "it has Q4_K_M"),
-    ({"parameters": 10 ** 159}, {}, "absurd"), ({"parameters": 10 ** 13}, {}, "claims 1e+04B parameters in 763 MiB, which is absurd"), ({"parameters": 0}, {}, "absurd"),
+    ({"parameters": 10 ** 159}, {}, "absurd"), ({"parameters": 10 ** 13}, {}, "claims 1e+04B parameters in 763 MiB, which is absurd"),
+    ({"parameters": 0}, {}, "absurd"),
     ({}, {"max_parameters": "1B"}, ""), ({}, {"max_parameters": "999M"}, "1B parameters, and at most 999M"), ({}, {"min_parameters": "2B"}, "at least 2B"),
     ({"parameters": None}, {"max_parameters": "500M"}, "1B parameters"), ({"parameters": None, "repository": "a/b-GGUF"}, {"max_parameters": "500M"}, ""),
     ({"parameters": 70 * 10 ** 9, "parsed_bytes": None}, {"max_size": "4 GiB"}, "far larger than 4.0 GiB"), ({}, {"max_size": "600 MB"}, ""),
@@ -205,7 +208,8 @@ def test_groups_are_by_model_and_the_maker_comes_first():
     ({"size": 1}, ("unknown key", "size", "max_size")), ({"sort": "best"}, ("sort is unknown", "trending")), ({"category": "poems"}, ("category is unknown",)),
     ({"count": 0}, ("count is out of range", "1 to 50")), ({"consider": 501}, ("1 to 500",)), ({"max_age_days": -1}, ("max_age_days",)),
     ({"count": True}, ("out of range",)), ({"min_parameters": "4B", "max_parameters": "1B"}, ("min_parameters is above max_parameters",)),
-    ({"licenses": "mit"}, ("A list of names",)), ({"quant": "Q4 K"}, ("not a quant",)), ({"gated": "yes"}, ("wrong form",)), ({"license_unknown": "deny"}, ("license_unknown",)),
+    ({"licenses": "mit"}, ("A list of names",)), ({"quant": "Q4 K"}, ("not a quant",)), ({"gated": "yes"}, ("wrong form",)),
+    ({"license_unknown": "deny"}, ("license_unknown",)),
     ({"max_size": "big"}, ("size is not one", "4 GiB")), ({"max_parameters": "4X"}, ("number of parameters",)),
 ])
 def test_a_policy_that_cannot_be_meant(data, words):
@@ -219,7 +223,8 @@ def test_a_policy_of_the_module_s_defaults_is_the_default_policy():
     assert Policy.from_dict({name: option.get("default") for name, option in Policy.spec().items()}) == Policy()
 
 
-@pytest.mark.parametrize("text, size", [("4 GiB", 4 << 30), ("4G", 4 << 30), ("4GB", 4 * 10 ** 9), ("1.5 MB", 1_500_000), (1024, 1024), ("800k", 800 << 10), ("12B", 12)])
+@pytest.mark.parametrize("text, size", [("4 GiB", 4 << 30), ("4G", 4 << 30), ("4GB", 4 * 10 ** 9), ("1.5 MB", 1_500_000), (1024, 1024), ("800k", 800 << 10),
+                                        ("12B", 12)])
 def test_sizes(text, size):
     assert parse_size(text, "x") == size
 

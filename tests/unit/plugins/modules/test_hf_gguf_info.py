@@ -75,7 +75,8 @@ def test_without_the_client(run_module, monkeypatch):
 
 def test_quartet_of_a_search(run_module, tmp_path, server):
     hub_shop.add(tmp_path, "bartowski/Other-2B-Instruct-GGUF")
-    args = {"search": {"category": "chat"}, "endpoint": server.url, "cache_path": str(tmp_path / ".cache"), "capacities": {"ai1": host(memory=8 << 30).as_dict()}}
+    args = {"search": {"category": "chat"}, "endpoint": server.url, "cache_path": str(tmp_path / ".cache"),
+            "capacities": {"ai1": host(memory=8 << 30).as_dict()}}
     first = run_module("hf_gguf_info", args, check=True)
     assert not first["changed"] and first["calls"] == {"list": 1, "repository": 1, "header": 1}
     for check in (False, True, False):
@@ -109,7 +110,8 @@ def test_presets_beside_what_is_locked(run_module, tmp_path, server):
 
 
 @pytest.mark.parametrize("args, words", [
-    ({}, "repository, search, presets"), ({"repository": NAME, "search": {}}, "mutually exclusive"), ({"search": {"sort": "best"}}, "value of sort must be one of"),
+    ({}, "repository, search, presets"), ({"repository": NAME, "search": {}}, "mutually exclusive"),
+    ({"search": {"sort": "best"}}, "value of sort must be one of"),
     ({"search": {"max_size": "big"}}, "size is not one"), ({"presets": ["phi-3"]}, "no such preset"),
     ({"presets": ["phi-2"], "capacities": {"ai1": {}}}, "capacit"),
 ])
