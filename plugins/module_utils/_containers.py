@@ -17,6 +17,8 @@ from ._cgroup import MAX_LIST_BYTES, Tree, group_memory, own_groups, pairs, to_i
 THREADS = "LOCALAI_THREADS="
 MAX_ACTIVE = "LOCALAI_MAX_ACTIVE_BACKENDS="
 PROCESSES = 64  # more are not listed
+_ALIAS = re.compile(r"""^alias: ["']?(?P<to>[^"'\n]+)""", re.MULTILINE)
+_FILE = re.compile(r"""^ +model: ["']?(?:gguf|split)/(?P<blob>[0-9a-f]{64})\b""", re.MULTILINE)
 _BLOB = re.compile(r"/gguf/([0-9a-f]{64})\.gguf")
 
 
@@ -43,6 +45,7 @@ def describe(inspected: Mapping[str, Any], digests: Sequence[str], tree: Tree) -
         **_limits(inspected.get("HostConfig") or {}),
         **_use(tree, pid or None),
         **_tmp(tree, pid),
+        "models": _models(tree, _settings_folder(inspected), pid),
     }
 
 
@@ -102,6 +105,33 @@ def _use(tree: Tree, pid: Optional[str]) -> dict[str, Any]:
         "memory_file_bytes": memory.file if memory else None,
         "processes": processes,
     }
+
+
+def _settings_folder(inspected: Mapping[str, Any]) -> str:
+    """Where the container has its models' settings on the host; empty for one without."""
+    return next((str(mount.get("Source")) for mount in inspected.get("Mounts") or [] if mount.get("Destination") == "/models"), "")
+
+
+def _models(tree: Tree, folder: str, pid: str) -> list[dict[str, Any]]:
+    """The revisions of the settings folder, by name: `{revision, names, sha256, loaded, pid, rss_anonymous_bytes, rss_file_bytes}`.
+
+    A process is known by the blob that it has mapped. Where several revisions share one and not all of them are loaded, `loaded` is None; where
+    several are, the process of each is.
+    """
+    texts = {name[:-len(".yaml")]: tree.read(f"{folder}/{name}") or "" for name in (tree.names(folder) if folder else ()) if name.endswith(".yaml")}
+    targets = {name: found["to"] for name, found in ((name, _ALIAS.search(text)) for name, text in texts.items()) if found}
+    blobs = {name: found["blob"] for name, found in ((name, _FILE.search(text)) for name, text in texts.items()) if found}
+    running = engines(tree, pid) if pid.strip("0") else []
+    return [{"revision": name, "names": sorted(served for served, target in targets.items() if target == name), "sha256": blobs[name],
+             **_engine_of([process for process in running if blobs[name] in process["blobs"]], list(blobs.values()).count(blobs[name]))}
+            for name in sorted(blobs)]
+
+
+def _engine_of(processes: Sequence[Mapping[str, Any]], sharing: int) -> dict[str, Any]:
+    """What is known of the engine of one of `sharing` revisions, of whose blob these processes are."""
+    loaded = None if 0 < len(processes) < sharing else bool(processes)
+    only = processes[0] if len(processes) == sharing == 1 else {}
+    return {"loaded": loaded, **{name: only.get(name) for name in ("pid", "rss_anonymous_bytes", "rss_file_bytes")}}
 
 
 def engines(tree: Tree, pid: str) -> list[dict[str, Any]]:

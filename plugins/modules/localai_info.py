@@ -75,6 +75,15 @@ instances:
     memory_file_bytes: {description: File pages., type: int, returned: success}
     tmp_used_bytes: {description: "What lies in its C(/tmp), where engines write each request.", type: int, returned: success}
     tmp_size_bytes: {description: "What its C(/tmp) can hold.", type: int, returned: success}
+    models:
+      description:
+        - "The revisions of its settings folder, each with C(revision), C(names) that point to it, C(sha256) of its first file, C(loaded), and of its
+          engine C(pid), C(rss_anonymous_bytes) and C(rss_file_bytes)."
+        - An engine is known by the file that it has mapped. Of several revisions of one file that are loaded, V(null) tells that theirs cannot be told apart.
+      type: list
+      elements: dict
+      returned: success
+      sample: [{revision: chat.0a1b2c3d, names: [chat, gpt-4], sha256: a5fd3b62, loaded: true, pid: 4711, rss_anonymous_bytes: 90177536, rss_file_bytes: 269484032}]
     processes:
       description: "Its processes, each with C(pid), C(name), C(threads), C(rss_anonymous_bytes) and C(rss_file_bytes)."
       type: list

@@ -56,11 +56,49 @@ def test_a_running_instance(tmp_path, files):
         "user": "999:999", "threads_env": 2, "max_active_env": 1, "memory_limit": 1000, "cpus": 1.5, "cpuset": "0-1", "pids_limit": 256,
         "read_only": True, "privileged": False, "cap_drop": ["ALL"], "cap_add": [], "security_opt": ["no-new-privileges:true"],
         "ports": ["10.0.0.5:8080->8080/tcp"], "nr_periods": 23, "nr_throttled": 21, "memory_anonymous_bytes": 120,
-        "memory_file_bytes": 30, "processes": [
+        "memory_file_bytes": 30, "models": [], "processes": [
             {"pid": 42, "name": "local-ai", "threads": 9, "rss_anonymous_bytes": 51 * 1024, "rss_file_bytes": 76 * 1024},
             {"pid": 43, "name": "llama", "threads": None, "rss_anonymous_bytes": None, "rss_file_bytes": None}],
     }
     assert "hunter2" not in json.dumps(got)
+
+
+FOLDER = "/opt/localai/config/localai/localai"
+SHA, OTHER = "a" * 64, "b" * 64
+OLD, NEW = "m.0a1b2c3d", "m.9f8e7d6c"
+
+
+def settings(sha: str, place: str = "gguf/{}.gguf") -> str:
+    return f"# managed\nname: x\nparameters:\n  model: {place.format(sha)}\n  batch: 512\n"
+
+
+def engine(*shas: str) -> str:
+    return "".join(f"7f00-7f01 r--p 00000000 08:01 1    /models/gguf/{sha}.gguf\n" for sha in shas)
+
+
+@pytest.mark.parametrize(("files", "expected"), [
+    ({f"{OLD}.yaml": settings(SHA), "m.yaml": f"name: m\nalias: {OLD}\n", "gpt-4.yaml": f'name: "gpt-4"\nalias: "{OLD}"\n'},
+     [(OLD, ["gpt-4", "m"], False, None)]),
+    ({f"{OLD}.yaml": settings(SHA), "m.yaml": f"name: m\nalias: {OLD}\n", 43: engine(SHA, SHA)}, [(OLD, ["m"], True, 43)]),
+    ({f"{OLD}.yaml": settings(SHA), f"{NEW}.yaml": settings(OTHER), 43: engine(SHA), 42: ""}, [(OLD, [], True, 43), (NEW, [], False, None)]),
+    ({f"{OLD}.yaml": settings(SHA), f"{NEW}.yaml": settings(SHA), 43: engine(SHA)}, [(OLD, [], None, None), (NEW, [], None, None)]),
+    ({f"{OLD}.yaml": settings(SHA), f"{NEW}.yaml": settings(SHA), 42: engine(SHA), 43: engine(SHA)}, [(OLD, [], True, None), (NEW, [], True, None)]),
+    ({f"{OLD}.yaml": settings(SHA, "split/{}/model-00001-of-00002.gguf"), 43: engine(SHA, OTHER), "notes": "alias: x\n"}, [(OLD, [], True, 43)]),
+    ({}, []),
+])
+def test_the_revisions_of_an_instance(tmp_path, files, expected) -> None:
+    plant(tmp_path, {f"/proc/{name}/maps" if isinstance(name, int) else f"{FOLDER}/{name}": text for name, text in files.items()})
+    mounted = {**INSPECTED, "Mounts": [{"Destination": "/data", "Source": "/x"}, {"Destination": "/models", "Source": FOLDER}]}
+    found = _containers.describe(mounted, [], plant(tmp_path, V1))["models"]
+    assert [(model["revision"], model["names"], model["loaded"], model["pid"]) for model in found] == expected
+
+
+def test_the_memory_of_an_engine(tmp_path) -> None:
+    plant(tmp_path, {f"{FOLDER}/{OLD}.yaml": settings(SHA), "/proc/42/maps": engine(SHA)})
+    tree = plant(tmp_path, V1)
+    assert _containers.engines(tree, "42") == [{"pid": 42, "rss_anonymous_bytes": 51 << 10, "rss_file_bytes": 76 << 10, "blobs": [SHA]}]
+    found = _containers.describe({**INSPECTED, "Mounts": [{"Destination": "/models", "Source": FOLDER}]}, [], tree)["models"]
+    assert found == [{"revision": OLD, "names": [], "sha256": SHA, "loaded": True, "pid": 42, "rss_anonymous_bytes": 51 << 10, "rss_file_bytes": 76 << 10}]
 
 
 def test_a_stopped_container_without_limits(tmp_path):
