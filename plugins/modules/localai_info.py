@@ -83,7 +83,8 @@ instances:
       type: list
       elements: dict
       returned: success
-      sample: [{revision: chat.0a1b2c3d, names: [chat, gpt-4], sha256: a5fd3b62, loaded: true, pid: 4711, rss_anonymous_bytes: 90177536, rss_file_bytes: 269484032}]
+      sample:
+        - {revision: chat.0a1b2c3d, names: [chat, gpt-4], sha256: a5fd3b62, loaded: true, pid: 4711, rss_anonymous_bytes: 90177536, rss_file_bytes: 269484032}
     processes:
       description: "Its processes, each with C(pid), C(name), C(threads), C(rss_anonymous_bytes) and C(rss_file_bytes)."
       type: list
