@@ -53,22 +53,25 @@ def room(running: Running, tree: Tree) -> Optional[int]:
 class Server:
     """LocalAI in the container `name`, asked at `address`. FleetError when it does not answer as it must; the key is in none."""
 
+    headers: Mapping[str, str] = {}
+    """Sent with every request."""
+
     def __init__(self, name: str, address: str, port: int, key: str, sleep: Callable[[float], None] = time.sleep,
                  clock: Callable[[], float] = time.monotonic) -> None:
         self.name, self.address, self.port = name, address, port
         self._key, self._sleep, self._clock = key, sleep, clock
+        self.advice = f"Look at docker logs {name}."
 
     def ask(self, method: str, path: str, body: Any = None, timeout: float = ASK_SECONDS) -> tuple[int, Any]:
         """Status and JSON (None for anything else) of one request."""
         link = http.client.HTTPConnection(self.address, self.port, timeout=timeout)
-        headers = {"Authorization": f"Bearer {self._key}", "Content-Type": "application/json"}
+        headers = {"Authorization": f"Bearer {self._key}", "Content-Type": "application/json", **self.headers}
         try:
             link.request(method, path, body=None if body is None else json.dumps(body), headers=headers)
             answer = link.getresponse()
             text = answer.read()
         except (OSError, http.client.HTTPException) as error:
-            raise FleetError("LocalAI does not answer", f"container {self.name}, {path}", str(error) or type(error).__name__,
-                             f"Look at docker logs {self.name}.") from error
+            raise FleetError("LocalAI does not answer", f"container {self.name}, {path}", str(error) or type(error).__name__, self.advice) from error
         finally:
             link.close()
         try:
@@ -86,7 +89,7 @@ class Server:
             except FleetError:
                 pass
             self._sleep(0.5)
-        raise FleetError("LocalAI was not ready in time", f"container {self.name}", f"{seconds:g} s", f"Look at docker logs {self.name}.")
+        raise FleetError("LocalAI was not ready in time", f"container {self.name}", f"{seconds:.0f} s", self.advice)
 
     def known(self) -> Known:
         """What it lists, what its aliases point to, what is loaded."""
@@ -108,7 +111,7 @@ class Server:
         said = data.get("error", data.get("message", "")) if isinstance(data, Mapping) else ""
         text = said.get("message", "") if isinstance(said, Mapping) else said
         got = f"status {status}{': ' if text else ''}{str(text)[:400]}"
-        return FleetError(what, f"container {self.name}, {place}", got, f"Look at docker logs {self.name}.")
+        return FleetError(what, f"container {self.name}, {place}", got, self.advice)
 
     def reload(self) -> None:
         """Have it read its settings folder: adds and overwrites."""

@@ -121,7 +121,6 @@ text:
   elements: str
 """
 
-import http.client
 import json
 import os
 import secrets
@@ -137,6 +136,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ..module_utils._cgroup import Tree, chain, pairs
 from ..module_utils._errors import FleetError
 from ..module_utils._glue import fail
+from ..module_utils._server import Server
 from ..module_utils._sweep import Turn, World, best, remarks, served, summary, sweep, table
 
 NAME = "localai-tuning"
@@ -241,43 +241,21 @@ def interrupted(number: int, _frame: object) -> None:
     raise SystemExit(128 + number)
 
 
-class Server:
-    """The running container: its address, its key, its counters. No request outlasts `end`."""
+class Bench(Server):
+    """The running container: LocalAI and its counters. No request outlasts `end`."""
+
+    headers = {"Extra-Usage": "true"}
 
     def __init__(self, module: AnsibleModule, key: str, end: float) -> None:
         found = inspect(module, NAME)
         networks = found["NetworkSettings"]["Networks"].values()
-        self.address = next((network["IPAddress"] for network in networks if network.get("IPAddress")), "")
-        self.port, self.key, self.end, self.tree = module.params["port"], key, end, Tree(module.params["root"])
+        super().__init__(NAME, next((network["IPAddress"] for network in networks if network.get("IPAddress")), ""), module.params["port"], key)
+        self.advice, self.end, self.tree = "", end, Tree(module.params["root"])
         self.levels = [level.path for level in chain(self.tree, "cpu", str(found["State"]["Pid"]))]
 
-    def ask(self, method: str, path: str, body: Any = None) -> tuple[int, Any]:
+    def ask(self, method: str, path: str, body: Any = None, timeout: float = 0.0) -> tuple[int, Any]:
         """Status and JSON of one request; FleetError without an answer."""
-        link = http.client.HTTPConnection(self.address, self.port, timeout=max(1.0, self.end - time.monotonic()))
-        headers = {"Authorization": f"Bearer {self.key}", "Content-Type": "application/json", "Extra-Usage": "true"}
-        try:
-            link.request(method, path, body=None if body is None else json.dumps(body), headers=headers)
-            answer = link.getresponse()
-            text = answer.read()
-        except (OSError, http.client.HTTPException) as error:
-            raise FleetError("LocalAI does not answer", f"container {NAME}, {path}", str(error) or type(error).__name__) from error
-        finally:
-            link.close()
-        try:
-            return answer.status, json.loads(text or b"null")
-        except ValueError:
-            return answer.status, None
-
-    def await_ready(self) -> None:
-        """Wait until it is ready."""
-        while time.monotonic() < self.end:
-            try:
-                if self.ask("GET", "/readyz")[0] == 200:
-                    return
-            except FleetError:
-                pass
-            time.sleep(0.2)
-        raise FleetError("LocalAI was not ready in time", f"container {NAME}")
+        return super().ask(method, path, body, timeout or max(1.0, self.end - time.monotonic()))
 
     def periods(self) -> list[tuple[int, int]]:
         """Quota periods and throttled ones of every level above the engine, the host's own limit included."""
@@ -303,7 +281,7 @@ class Server:
 
 
 @contextmanager
-def running(module: AnsibleModule, end: float) -> Iterator[Server]:
+def running(module: AnsibleModule, end: float) -> Iterator[Bench]:
     """The container, ready; removed whatever happens."""
     like, key = inspect(module, module.params["like"], "It is to be measured like this one: deploy it with localai.fleet.site."), secrets.token_hex(24)
     for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
@@ -312,8 +290,8 @@ def running(module: AnsibleModule, end: float) -> Iterator[Server]:
     try:
         write(module, like, key)
         docker(module, "The container could not be started", *arguments(module.params, like))
-        server = Server(module, key, end)
-        server.await_ready()
+        server = Bench(module, key, end)
+        server.await_ready(end - time.monotonic())
         yield server
     except FleetError as error:
         raise FleetError(error.what, error.where, error.got, error.do or last_words(module)) from error

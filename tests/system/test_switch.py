@@ -1,8 +1,9 @@
 """A change of a model's settings while clients ask: the new revision is loaded beside the old one, and no request fails."""
 from __future__ import annotations
 
+import json
 from pathlib import Path
-from typing import Callable, Iterator
+from typing import Any, Callable, Iterator
 
 import pytest
 from clients import Clients
@@ -62,6 +63,32 @@ def nothing_but_one_revision(host: Host) -> str:
 def test_a_second_run_changes_nothing(playbook: Callable[..., Run]) -> None:
     run = playbook("site")
     assert (run.code, run.changed) == (0, 0), run.output[-4000:]
+
+
+def test_a_revision_comes_and_goes_beside_what_is_served(hosts: dict[str, Host]) -> None:
+    host = hosts[groups()["localai_server"][-1]]
+    served, container = revision(host), started(host)
+    beside = f"{MODEL}.00000000"
+    content = host.check_output("cat %s/%s.yaml", SETTINGS, served).replace(served, beside) + "\n"
+    arguments = {"name": beside, "content": content, "path": SETTINGS, "records": "/opt/localai/state/instances.json",
+                 "api_key": host.check_output("docker exec localai printenv LOCALAI_API_KEY")}
+    asked(host, "localai", "/v1/chat/completions", {"model": MODEL, "max_tokens": 1, "messages": [{"role": "user", "content": "Hello"}]})
+    done = [module(host, "localai_model", arguments, check=check) for check in (True, False, True, False)]
+    assert [result["changed"] for result in done] == [True, True, False, False], done
+    assert done[1]["engine"]["rss_anonymous_bytes"] > 10 << 20
+    models = {model["revision"]: model for model in module(host, "localai_info", {"names": ["localai"]})["instances"][0]["models"]}
+    assert {name: (model["names"], model["loaded"]) for name, model in models.items()} == {served: (sorted(NAMES), True), beside: ([], True)}
+    assert done[1]["engine"]["pid"] in {process["pid"] for process in module(host, "localai_info", {"names": ["localai"]})["instances"][0]["processes"]}
+    body = {"model": beside, "max_tokens": 4, "messages": [{"role": "user", "content": "Hello"}]}
+    assert asked(host, "localai", "/v1/chat/completions", body)[1]["model"] == beside
+    gone = [module(host, "localai_model", {**arguments, "state": "absent"}, check=check) for check in (True, False, True, False)]
+    assert [result["changed"] for result in gone] == [True, True, False, False], gone
+    assert (nothing_but_one_revision(host), started(host)) == (served, container)
+
+
+def module(host: Host, name: str, arguments: dict[str, Any], check: bool = False) -> dict[str, Any]:
+    """The result of one of the collection's modules on the host."""
+    return dict(host.ansible(f"localai.fleet.{name}", json.dumps(arguments), check=check))
 
 
 def test_settings_that_do_not_load_move_nothing(playbook: Callable[..., Run], changed: list[str], hosts: dict[str, Host], tmp_path: Path) -> None:
