@@ -20,9 +20,14 @@ def _plain(value: Any) -> Any:
     return json.loads(json.dumps(value))
 
 
-def proposal_text(lock_text: str, current_text: str) -> str:
-    """What is kept as a proposal: the lock that is proposed, and in its first line which lock it was made from."""
-    return f"# Proposed in place of the lock {_refresh.text_digest(current_text)}.\n{lock_text}"
+def proposal_text(lock_text: str, current_text: str, kept: str = "") -> str:
+    """What is kept as a proposal: the lock that is proposed, and in its first line which lock it was made from.
+
+    An entry that differs from the kept proposal's in nothing but when it was resolved is that one.
+    """
+    new, earlier = (_lock.load(text, "the proposal") for text in (lock_text, proposed_lock(kept)))
+    settled = _lock.settled(new, earlier)
+    return f"# Proposed in place of the lock {_refresh.text_digest(current_text)}.\n{lock_text if settled == new else _lock.dump(settled)}"
 
 
 def proposed_lock(text: str) -> str:

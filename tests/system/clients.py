@@ -37,7 +37,10 @@ class Clients:
 
     def _look(self, meanwhile: "Callable[[], object]") -> None:
         while not self._stop.wait(0.5):
-            meanwhile()
+            try:
+                meanwhile()
+            except Exception as error:  # told with the failed answers, a thread's own error is lost
+                self.failed.append(repr(error))
 
     def _ask(self, name: str, stream: bool) -> None:
         body = {"model": name, "max_tokens": 8, "messages": [{"role": "user", "content": "Hello"}], "stream": stream}

@@ -11,7 +11,7 @@ from typing import Any, Callable, Iterator
 import pytest
 import yaml
 from clients import Clients
-from deployed import INVENTORY, STATE, Edge, Run, asked, edge_of, groups, hub, kill, on, started, until
+from deployed import INVENTORY, STATE, Edge, Run, asked, edge_of, groups, hub, kill, on, started, until, wanted_models, with_models
 from testinfra.host import Host
 
 from tests.lab.variants import FILE, publish
@@ -180,6 +180,24 @@ def test_a_bad_model_never_gets_a_name(playbook: Callable[..., Run], hosts: dict
     assert (site.code, site.changed) == (0, 0), site.output[-4000:]
 
 
+def test_a_wrong_template_never_gets_a_name(
+    playbook: Callable[..., Run], hosts: dict[str, Host], edge: Edge, tmp_path: Path,
+) -> None:
+    """The template is the file's own here, so that another file brings another one."""
+    bare = with_models(tmp_path, [{key: value for key, value in model.items() if key not in ("template", "stopwords")} for model in wanted_models()])
+    publish(STATE / "hub", "plain")
+    run = playbook("refresh_models", *bare, *APPLY)
+    assert run.code == 0, run.output[-4000:]
+    before, lock = {name: state(host) for name, host in hosts.items()}, LOCK.read_bytes()
+    publish(STATE / "hub", "template")
+    with Clients(edge, NAMES) as clients:
+        run = playbook("refresh_models", *bare, *APPLY)
+    assert run.code != 0 and "tokens of a chat template are in the answers" in told(run), run.output[-4000:]
+    assert clients.failed == []
+    assert {name: state(host) for name, host in hosts.items()} == before
+    assert LOCK.read_bytes() == lock
+
+
 def test_a_killed_refresh_is_put_back_by_the_next_run(playbook: Callable[..., Run], hosts: dict[str, Host], edge: Edge) -> None:
     before, lock = {name: state(host) for name, host in hosts.items()}, LOCK.read_bytes()
     publish(STATE / "hub", "plain")
@@ -198,7 +216,8 @@ def test_a_killed_refresh_is_put_back_by_the_next_run(playbook: Callable[..., Ru
 
 
 def test_only_what_nothing_needs_is_reclaimed(playbook: Callable[..., Run], hosts: dict[str, Host]) -> None:
-    kept = {yaml.safe_load(path.read_text())["models"][MODEL]["files"][0]["sha256"] for path in (LOCK, PREVIOUS, PROPOSAL)}
+    locks = [yaml.safe_load(path.read_text()) or {"models": {}} for path in (LOCK, PREVIOUS, PROPOSAL)]
+    kept = {lock["models"][MODEL]["files"][0]["sha256"] for lock in locks if lock["models"]}
     before = {name: blobs(host) for name, host in hosts.items()}
     assert any(found - kept for found in before.values()), "the bad ones"
     report = playbook("refresh_models", "--tags", "reclaim", "-e", json.dumps({"refresh_keep_days": 0}))

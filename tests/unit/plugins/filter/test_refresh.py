@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from ansible.errors import AnsibleFilterError
 from ansible_collections.localai.fleet.plugins.filter.refresh import FilterModule
+from ansible_collections.localai.fleet.plugins.module_utils import _lock
 from ansible_collections.localai.fleet.plugins.module_utils._gate import Floors
 from fleets import MIB, header, host, plan, want
 
@@ -26,12 +27,20 @@ def lock(digest: str) -> dict[str, Any]:
 
 
 def test_a_proposal_says_which_lock_it_was_made_from() -> None:
-    kept = FILTERS["proposal_text"]("models: {}\n", "the lock\n")
-    assert FILTERS["proposed_lock"](kept) == "models: {}\n"
+    kept = FILTERS["proposal_text"]("schema: 1\nmodels: {}\n", "the lock\n")
+    assert FILTERS["proposed_lock"](kept) == "schema: 1\nmodels: {}\n"
     assert FILTERS["refresh_names"](lock(NEW), lock(OLD), "the lock\n", kept, "p") == ["m"]
     assert FILTERS["refresh_names"](lock(NEW), lock(OLD), "any", "", "p") == ["m"], "a proposal of this run"
     with pytest.raises(AnsibleFilterError, match="moved since the proposal"):
         FILTERS["refresh_names"](lock(NEW), lock(OLD), "another lock\n", kept, "p")
+
+
+def test_the_same_proposal_stays_the_same() -> None:
+    first, later = lock(NEW), lock(NEW)
+    later["models"]["m"]["resolved_at"] = "2026-02-01T00:00:00Z"
+    kept = FILTERS["proposal_text"](_lock.dump(_lock.validate(first)), "the lock")
+    assert FILTERS["proposal_text"](_lock.dump(_lock.validate(later)), "the lock", kept) == kept
+    assert FILTERS["proposal_text"](_lock.dump(_lock.validate(lock(OLD))), "the lock", kept) != kept
 
 
 @pytest.mark.parametrize("kept", ["", "models: {}\n", "# Proposed in place of the lock abc.\n"])
