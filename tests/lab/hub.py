@@ -379,6 +379,7 @@ class Entry:
     path: str
     range: "str | None"
     authorization: bool
+    client: str = ""
     status: int = 0
     bytes: int = 0
     done: bool = False
@@ -391,10 +392,10 @@ class RequestLog:
         self._count = 0
         self._lock = threading.Lock()
 
-    def add(self, method: str, path: str, byte_range: "str | None", authorization: bool) -> Entry:
+    def add(self, method: str, path: str, byte_range: "str | None", authorization: bool, client: str) -> Entry:
         with self._lock:
             self._count += 1
-            entry = Entry(self._count, method, path, byte_range, authorization)
+            entry = Entry(self._count, method, path, byte_range, authorization, client)
             self.entries.append(entry)
             return entry
 
@@ -465,7 +466,8 @@ class Handler(BaseHTTPRequestHandler):
         if path.startswith("/__") and not path.startswith("/__cdn__/"):
             self.entry = Entry(0, self.command, path, None, False)
         else:
-            self.entry = self.server.log.add(self.command, self.path, self.headers.get("Range"), "Authorization" in self.headers)
+            self.entry = self.server.log.add(
+                self.command, self.path, self.headers.get("Range"), "Authorization" in self.headers, self.client_address[0])
         try:
             self.server.switches.reload()
             self._route(path)

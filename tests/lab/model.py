@@ -122,6 +122,7 @@ def _lay_out(repository: Path, model: Path, card: Path, notice: Path) -> None:
         "pipeline_tag": "text-generation",
         "base_model": "google/gemma-3-270m",
         "tags": ["gguf", "gemma3", "llama-cpp", "gguf-my-repo", "license:gemma"],
+        "gguf": {"total": 268_098_176, "architecture": "gemma3", "context_length": 32_768, "totalFileSize": SIZE},
     }
     text = json.dumps(about, indent=2, sort_keys=True) + "\n"
     target = repository / "repo.json"
