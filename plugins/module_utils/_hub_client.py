@@ -86,6 +86,7 @@ class Hub:
             endpoint=self.endpoint, token=options.token or False, library_name=_http.USER_AGENT, library_version=VERSION,
         )
         self.calls = {"list": 0, "repository": 0, "header": 0}
+        self._known: dict[tuple[str, str | None], Repository] = {}
         self._patience = Patience(options.patience)
         self._cache = HeaderCache(options.cache, self.shown) if options.cache else None
 
@@ -108,12 +109,15 @@ class Hub:
         return [item for item in map(listing, found[:policy.consider]) if item]
 
     def repository(self, name: str, revision: str | None = None) -> Repository:
-        """The repository's commit and files: one call (two at mirrors that leave sizes out of it).
+        """The repository's commit and files: one call (two at mirrors that leave sizes out of it), none for one that was asked for before.
 
         FleetError, each in its own words: not found or private, gated, no such revision, refused token, rate limit,
         a Hub that fails, is unreachable or not trusted.
         """
-        return self._asked("repository", lambda: self._repository(name, revision), name, revision)
+        if (name, revision) not in self._known:
+            found = self._asked("repository", lambda: self._repository(name, revision), name, revision)
+            self._known.update({(name, revision): found, (name, found.commit): found})
+        return self._known[(name, revision)]
 
     def url(self, repository: str, commit: str, path: str) -> str:
         """Where a file of a repository is downloaded from."""

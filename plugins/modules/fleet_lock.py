@@ -94,6 +94,11 @@ options:
     description:
       - Token for private and gated repositories. The environment variable E(HF_TOKEN) is used when it is not given.
     type: str
+  hub_cache:
+    description:
+      - Folder that keeps headers of models by the SHA-256 of their files, so that each is read once. Empty keeps none.
+    type: path
+    default: ""
   hub_ca:
     description:
       - PEM file of certificate authorities trusted for the Hub and for C(https://) sources besides the system's.
@@ -220,6 +225,7 @@ def argument_spec() -> dict[str, Any]:
         "hub_endpoint": {"type": "str", "default": "https://huggingface.co", "fallback": (env_fallback, ["HF_ENDPOINT"])},
         "hub_token": {"type": "str", "no_log": True, "fallback": (env_fallback, ["HF_TOKEN"])},
         "hub_ca": {"type": "path"},
+        "hub_cache": {"type": "path", "default": ""},
         "timeout": {"type": "int", "default": 30},
     }
 
@@ -247,7 +253,7 @@ class Sources:
 
     def _hub(self) -> Hub:
         params = self.params
-        return Hub(HubOptions(params["hub_endpoint"], params["hub_token"] or "", params["hub_ca"], params["timeout"]))
+        return Hub(HubOptions(params["hub_endpoint"], params["hub_token"] or "", params["hub_ca"], params["timeout"], cache=params["hub_cache"]))
 
     def _capacities(self) -> dict[str, Capacity]:
         return {host: Capacity.from_dict(data) for host, data in self.params["capacities"].items()}

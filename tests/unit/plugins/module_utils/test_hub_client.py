@@ -47,6 +47,12 @@ def test_a_repository_is_one_call(server):
     assert client(server).repository(NAME, found.commit) == found
 
 
+def test_what_was_asked_for_is_not_asked_again(server):
+    hub = client(server)
+    found = hub.repository(NAME)
+    assert hub.repository(NAME) is found and hub.repository(NAME, found.commit) is found and server.log.calls()["repository"] == 1
+
+
 def test_a_mirror_without_sizes_is_asked_for_its_tree(server, monkeypatch):
     whole = client(server).repository(NAME)
     monkeypatch.setattr(lab.File, "sibling", lambda self, blobs: {"rfilename": self.path})

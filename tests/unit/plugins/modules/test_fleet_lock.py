@@ -307,3 +307,27 @@ def test_a_link_stays_a_link(run_module, args, tmp_path):
     os.symlink(real, args["path"])
     assert run_module("fleet_lock", args)["changed"]
     assert os.path.islink(args["path"]) and "tiny" in real.read_text()
+
+
+def test_a_header_that_is_kept_is_not_read_again(run_module, args, tmp_path, server):
+    first = run_module("fleet_lock", {**args, "hub_cache": str(tmp_path / ".cache"), "hub_token": "hf_secretword"})
+    os.unlink(args["path"])
+    server.log.clear()
+    again = run_module("fleet_lock", {**args, "hub_cache": str(tmp_path / ".cache")})
+    assert without_time(again["lock"]) == without_time(first["lock"]) and server.log.calls() == {"list": 0, "repository": 1, "api": 0, "range": 0, "cdn": 0}
+    kept = [path.read_text() for path in (tmp_path / ".cache").rglob("*.json")]
+    assert len(kept) == 1 and "secretword" not in kept[0]
+
+
+def test_a_refresh_that_changes_nothing_costs_one_call_a_model(run_module, args, server):
+    run_module("fleet_lock", args)
+    server.log.clear()
+    result = run_module("fleet_lock", {**args, "refresh": ["tiny"]})
+    assert not result["changed"] and len(server.log.as_list()) == server.log.calls()["repository"] == 1
+
+
+def test_a_preset_is_locked_by_its_repository(run_module, args, tmp_path):
+    hub_repository.add_gguf(tmp_path / "hub", "phi-2.Q4_K_M.gguf", "TheBloke/phi-2-GGUF")
+    wanted = [{"name": "phi", "source": "preset:phi-2"}]
+    lock = run_module("fleet_lock", {**args, "wanted": wanted, "images": None})["lock"]
+    assert lock["models"]["phi"]["source"] == "hf://TheBloke/phi-2-GGUF" and not run_module("fleet_lock", {**args, "wanted": wanted, "images": None})["changed"]
