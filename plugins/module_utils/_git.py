@@ -22,6 +22,8 @@ from ._errors import FleetError
 _URL = re.compile(r"(?:https?|ssh|file)://[^\s]+|[\w.-]+@[\w.-]+:[^\s]+|/[^\s]*")
 _BRANCH = re.compile(r"(?!.*(?:\.\.|//|@\{|\.lock(?:/|$)))[A-Za-z0-9_][A-Za-z0-9._/+-]*(?<![./])")
 _HEAD = "refs/heads/kept"
+RECENT = 100
+"""Commits that are fetched where the text before the last change is asked for."""
 # stderr of git and ssh in the C locale → what it means. The first that is found wins.
 _MEANINGS = (
     (r"Host key verification failed|No \w+ host key is known", "The host key of the Git server is not known", "Give known_hosts, a file with its key."),
@@ -106,7 +108,7 @@ class Repository:
     """A branch of a remote repository as it was fetched into `scratch`, an empty folder that only this user can read."""
 
     def __init__(self, remote: Remote, scratch: str, history: bool = False) -> None:
-        """Fetch the branch, and its history when that is asked for. FleetError says why it could not be had.
+        """Fetch the branch, and its recent history when that is asked for. FleetError says why it could not be had.
 
         A repository without any branch counts as one whose branch is empty.
         """
@@ -116,7 +118,7 @@ class Repository:
         self._options = ["-c", "credential.helper=", "-c", "gc.auto=0", *self._credential()]
         self._environment = _environment(remote)
         self._run("init", "--quiet", "--bare", "--template=", self._git_dir, bare=True)
-        self.empty = not self._fetch([] if history else ["--depth=1"])
+        self.empty = not self._fetch(f"--depth={RECENT if history else 1}")
 
     def read(self, names: Iterable[str], commit: str = _HEAD) -> dict[str, str]:
         """The texts of those files that are in the branch, or in one of its commits. FleetError for what is no plain file of text."""
@@ -128,12 +130,19 @@ class Repository:
         return found
 
     def before_last(self, names: Iterable[str]) -> dict[str, str]:
-        """The text of each file before the last commit that changed it, where there was one. Needs the history."""
+        """The text of each file before the last commit that changed it, where there was one. The whole history is fetched only where that is long ago."""
         found = {}
         for name in [] if self.empty else names:
-            commits = self._run("log", "--format=%H", "-n2", _HEAD, "--", self.remote.path(name)).split()
+            commits = self._changes_of(name)
+            if len(commits) < 2 and self._run("rev-parse", "--is-shallow-repository").strip() == "true":
+                self._fetch("--unshallow")
+                commits = self._changes_of(name)
             found.update(self.read([name], commits[1]) if len(commits) > 1 else {})
         return found
+
+    def _changes_of(self, name: str) -> list[str]:
+        """The last two commits of a file. The oldest commit that was fetched counts as one: it has the text from before the one after it."""
+        return self._run("log", "--format=%H", "-n2", _HEAD, "--", self.remote.path(name)).split()
 
     def commit(self, files: Mapping[str, str | None], author: Author, text: str) -> str:
         """Commit files on top of the branch, those that are None as removed, and push; returns the commit.
@@ -152,9 +161,9 @@ class Repository:
 
     # git
 
-    def _fetch(self, depth: Sequence[str]) -> bool:
+    def _fetch(self, depth: str) -> bool:
         wanted = f"refs/heads/{self.remote.branch}:{_HEAD}"
-        code, _out, said = self._call(["fetch", "--quiet", "--no-tags", *depth, "--", self.remote.url, wanted])
+        code, _out, said = self._call(["fetch", "--quiet", "--no-tags", depth, "--", self.remote.url, wanted])
         if code == 0:
             return True
         if "couldn't find remote ref" not in said:

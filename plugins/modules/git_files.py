@@ -49,7 +49,8 @@ options:
     type: str
   previous:
     description:
-      - Files of O(names) whose text before the last commit that changed them is read too. This fetches the history of the branch.
+      - Files of O(names) whose text before the last commit that changed them is read too. This fetches recent commits of the branch, and all of
+        them where the files changed long ago.
     type: list
     elements: str
     default: []

@@ -100,6 +100,16 @@ def test_the_text_before_the_last_change(run_module, args, repository) -> None:
     assert run_module("git_files", {**args, "previous": ["fleet.lock.yml"]})["previous"] == {"fleet.lock.yml": "two\n"}
 
 
+@pytest.mark.parametrize("later", [0, 2, 3, 6])
+def test_the_text_before_a_change_long_ago(run_module, args, repository, monkeypatch, later) -> None:
+    monkeypatch.setattr(_git, "RECENT", 3)
+    for text in ("two", "three"):
+        repository.push({"inv/fleet.lock.yml": f"{text}\n"})
+    for number in range(later):
+        repository.push({"README.md": f"{number}\n"})
+    assert run_module("git_files", {**args, "previous": NAMES})["previous"] == {"fleet.lock.yml": "two\n"}
+
+
 def test_a_file_is_taken_away(run_module, args, repository) -> None:
     result = run_module("git_files", {**args, "files": {"fleet.lock.yml": None, "models.yml": "m\n"}})
     assert result["changed"] and result["files"] == {"models.yml": "m\n"} and result["written"] == ["fleet.lock.yml", "models.yml"]
