@@ -10,6 +10,7 @@ import os
 import re
 import time
 from dataclasses import dataclass, field
+from itertools import count
 from typing import Any, Callable, Sequence, TypeVar
 
 from . import _http
@@ -128,7 +129,7 @@ class Hub:
         kept = self._cache.get(files) if self._cache else None
         if kept is not None:
             return kept
-        for attempt in range(1, 1 << 10):
+        for attempt in count(1):
             self.calls["header"] += 1
             try:
                 header = self._header(repository, files)
@@ -168,19 +169,18 @@ class Hub:
 
     def _asked(self, kind: str, call: Callable[[], T], name: str, revision: str | None = None) -> T:
         """The answer of a call. The client does not repeat this one: a limit or a fault is waited for here, as long as there is patience."""
-        for attempt in range(1, 1 << 10):
+        for attempt in count(1):
             self.calls[kind] += 1
             try:
                 return call()
             except (OSError, ValueError, self._client.utils.httpx.HTTPError) as error:
                 response = getattr(error, "response", None)
-                wait = None
-                if response is not None and response.status_code in PASSING:
-                    wait = self._patience.wait(attempt, asked_wait(response.headers, time.time()))
+                passing = response is not None and response.status_code in PASSING
+                wait = self._patience.wait(attempt, asked_wait(response.headers, time.time())) if passing else None
                 if wait is None:
                     raise self._explained(error, name, revision) from error
             self._patience.spend(wait)
-        raise AssertionError("unreachable")
+        raise AssertionError  # count never ends
 
     def _files(self, name: str, info: Any) -> tuple[RepoFile, ...]:
         siblings = info.siblings or []

@@ -29,6 +29,10 @@ def test_real_names(path, label, kind, shard, stem):
     ("m-TQ1_0.gguf", "TQ1_0"), ("m-i2_s.gguf", "I2_S"), ("m-q8-0.gguf", "Q8_0"), ("m-Q8_0-embed-Q4_K_M.gguf", "Q4_K_M"),
     ("m-Q4_K_M-embed-Q8_0.gguf", "Q8_0"), ("Q5_K_M/m.gguf", "Q5_K_M"), ("m-Q5_K_M/sub/m-00001-of-00002.gguf", "Q5_K_M"),
     ("Q8_0/m-Q4_K_M.gguf", "Q4_K_M"), ("Q3-1.7B-chat.gguf", None), ("Q4-0.5b.gguf", None), ("Qwen2-7B.gguf", None),
+    ("m-IQ4_NL_4_4.gguf", "IQ4_NL_4_4"), ("m-Q4_0-8-8.gguf", "Q4_0_8_8"), ("m-Q4_0-4-bit.gguf", "Q4_0"), ("m-mxfp4-moe.gguf", "MXFP4_MOE"),
+    ("m-MXFP4.gguf", "MXFP4"),
+    ("m-NVFP4-TURBO.gguf", "NVFP4"), ("m-FP8.gguf", "FP8"), ("m-FP8-Q4_K_M.gguf", "Q4_K_M"), ("m-Q8_KV.gguf", "Q8_KV"), ("m-IQ2_BN_R4.gguf", "IQ2_BN_R4"),
+    ("m-Q4_K_P.gguf", "Q4_K_P"), ("m-Q8_K_XL.gguf", "Q8_K_XL"), ("m.Q6_K.gguf.part1of2", "Q6_K"), ("m.Q4_K_M.gguf-split-a", "Q4_K_M"),
     ("mQ4_K_M.gguf", None), ("m-Q4_K_Mx.gguf", "Q4_K"), ("tugão-f16.gguf", "F16"), ("", None), ("/", None), (".gguf", None),
 ])
 def test_labels(path, quant):
@@ -39,7 +43,8 @@ def test_labels(path, quant):
     ("mmproj.gguf", "projector"), ("m-MMPROJ-f16.gguf", "projector"), ("dir/mmproj_m.gguf", "projector"),
     ("eagle3-m-Q4_K_M.gguf", "draft"), ("dflash-m.gguf", "draft"), ("dspark-m.Q8_0.gguf", "draft"), ("MTP-m.gguf", "draft"),
     ("mtpx-m.gguf", "model"), ("m-MTP-Q4_K_M.gguf", "model"), ("eagle-7b-Q4_K_M.gguf", "model"),
-    ("imatrix.gguf", "imatrix"), ("imatrix_unsloth.gguf", "imatrix"), ("imatrix.dat", "imatrix"), ("m.imatrix.gguf", "imatrix"),
+    ("m-mm-proj-f16.gguf", "projector"), ("imatrix/m.dat", "imatrix"), ("m.imatrix", "imatrix"), ("imatrix.gguf", "imatrix"),
+    ("imatrix_unsloth.gguf", "imatrix"), ("imatrix.dat", "imatrix"), ("m.imatrix.gguf", "imatrix"),
     ("m-imatrix.gguf", "imatrix"), ("m-f16-imatrix.gguf", "imatrix"), ("m.imatrix.dat", "imatrix"), ("m-Q8_0.imatrix.gguf", "imatrix"),
     ("m-Q4_K_M-imatrix.gguf", "model"), ("m-Imatrix-Q4_K_M.gguf", "model"), ("imatrixes-Q4_K_M.gguf", "model"),
 ])
@@ -59,7 +64,15 @@ def test_marks(path, dynamic, weighted):
 
 @pytest.mark.parametrize("path, shard", [
     ("m-00001-of-00002.gguf", (1, 2)), ("m-00002-OF-00002.GGUF", (2, 2)), ("m-00003-of-00002.gguf", None),
+    ("m.Q4_K_M-split-00001-of-00002.gguf", (1, 2)), ("m.gguf.part2of3", (2, 3)), ("m.gguf.part4of3", None), ("m.gguf-split-a", None), ("m.gguf.part-b", None),
     ("m-00000-of-00002.gguf", None), ("m-1-of-2.gguf", None), ("m.gguf", None),
 ])
 def test_shards(path, shard):
     assert parse_name(path).shard == shard
+
+
+@pytest.mark.parametrize("path, stem", [
+    ("m.Q4_K_M.gguf-split-a", "m"), ("m.i1-Q6_K.gguf.part1of2", "m"), ("m.Q4_K_M-split-00001-of-00002.gguf", "m"), ("m.gguf.part4of3", "m.gguf.part4of3"),
+])
+def test_stems_of_pieces(path, stem):
+    assert parse_name(path).stem == stem
