@@ -73,7 +73,7 @@ class Listing:
     @property
     def group(self) -> str:
         """What re-uploads of one model share: its name, whatever organisation is said to have made it."""
-        return re.sub(r"[-_. ]", "", plain_name(self.base).lower())
+        return _folded(self.base)
 
     @property
     def is_draft(self) -> bool:
@@ -120,7 +120,7 @@ def listing(data: Any) -> Listing | None:
         repository=data["id"], commit=_text(data.get("sha")), gated=_gated(data.get("gated")), private=data.get("private") is True,
         disabled=data.get("disabled") is True, downloads=_number(data.get("downloads")) or 0, likes=_number(data.get("likes")) or 0,
         trending=_number(data.get("trendingScore")) or 0, created=_time(data.get("createdAt")), pipeline=_text(data.get("pipeline_tag")), tags=tags,
-        license=license_of(card, tags), languages=_languages(card, tags), base_models=quantized_from(card, tags),
+        license=license_of(card, tags), languages=_languages(card, tags), base_models=quantized_from(data["id"], card, tags),
         paths=tuple(_text(item.get("rfilename")) for item in data.get("siblings") or () if isinstance(item, dict)),
         architecture=_text(gguf.get("architecture")) or None, parameters=_number(gguf.get("total")), parsed_bytes=_number(gguf.get("totalFileSize")),
         template=_text(gguf.get("chat_template")))
@@ -173,10 +173,18 @@ def base_models_of(card: Mapping[str, Any], tags: Sequence[str]) -> tuple[str, .
     return tuple(sorted({*tagged, *_words(card.get("base_model"))}))
 
 
-def quantized_from(card: Mapping[str, Any], tags: Sequence[str]) -> tuple[str, ...]:
-    """The models a repository is the quantized form of; without a word on that, all its origins."""
-    quantized = [tag.rpartition(":")[2] for tag in tags if tag.startswith("base_model:quantized:")]
-    return tuple(sorted(set(quantized))) or base_models_of(card, tags)
+def quantized_from(repository: str, card: Mapping[str, Any], tags: Sequence[str]) -> tuple[str, ...]:
+    """The models a repository is the quantized form of; without a word on that, those of its origins that have its own name.
+
+    An origin of another name is what it was trained from, and many different models have the same one.
+    """
+    quantized = {tag.rpartition(":")[2] for tag in tags if tag.startswith("base_model:quantized:")}
+    return tuple(sorted(quantized or {name for name in base_models_of(card, tags) if _folded(name) == _folded(repository)}))
+
+
+def _folded(name: str) -> str:
+    """A model's name without letter case and separators."""
+    return re.sub(r"[-_. ]", "", plain_name(name).lower())
 
 
 def _languages(card: Mapping[str, Any], tags: Sequence[str]) -> tuple[str, ...]:

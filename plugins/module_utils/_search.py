@@ -240,8 +240,10 @@ def parse_count(value: Any, where: str) -> int:
 
 
 def _closed(item: Listing, policy: Policy, _now: datetime) -> str:
-    if item.disabled or item.private:
-        return "It is disabled by the Hub." if item.disabled else "It is private."
+    if item.disabled:
+        return "It is disabled by the Hub."
+    if item.private and item.owner.lower() not in (name.lower() for name in policy.publishers):
+        return "It is private; name its owner in publishers to take it all the same."
     return f"Access has to be asked for ({item.gated}), and gated is off." if item.gated and not policy.gated else ""
 
 

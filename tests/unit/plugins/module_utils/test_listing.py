@@ -83,10 +83,20 @@ def test_categories(facts, expected):
 
 
 @pytest.mark.parametrize("card, tags, expected", [
-    ({}, ("base_model:a/x", "base_model:quantized:a/y"), ("a/y",)), ({"base_model": ["b/z", "a/x"]}, (), ("a/x", "b/z")), ({}, (), ()),
-    ({"base_model": 7}, (), ())])
+    ({}, ("base_model:a/x", "base_model:quantized:a/y"), ("a/y",)), ({"base_model": ["b/z", "a/Tiny-1B"]}, (), ("a/Tiny-1B",)), ({}, (), ()),
+    ({"base_model": 7}, (), ()),
+    ({"base_model": "meta/Llama-8B"}, ("base_model:finetune:meta/Llama-8B",), ()),
+    ({}, ("base_model:quantized:a/x", "base_model:quantized:a/y"), ("a/x", "a/y")),
+])
 def test_bases(card, tags, expected):
-    assert quantized_from(card, tags) == expected
+    assert quantized_from("acme/tiny_1b-GGUF", card, tags) == expected
+
+
+def test_models_trained_from_one_base_are_no_re_uploads_of_it():
+    base = {"cardData": {"base_model": "meta-llama/Llama-3.1-8B"},
+            "tags": ["base_model:meta-llama/Llama-3.1-8B", "base_model:finetune:meta-llama/Llama-3.1-8B"]}
+    first, second = (listing({"id": name, **base}) for name in ("a/Hermes-8B-GGUF", "b/Dolphin-8B-GGUF"))
+    assert (first.group, second.group, first.base) == ("hermes8b", "dolphin8b", "Hermes-8B")
 
 
 def test_a_license_of_another_type_is_none():

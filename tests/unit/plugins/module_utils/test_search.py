@@ -99,7 +99,7 @@ def listed(**facts):
 
 @pytest.mark.parametrize("facts, policy, words", [
     ({}, {}, ""),
-    ({"private": True}, {}, "private"), ({"disabled": True}, {}, "disabled"),
+    ({"private": True}, {}, "It is private"), ({"private": True}, {"publishers": ["acme"]}, ""), ({"disabled": True}, {}, "disabled"),
     ({"gated": "manual"}, {}, "asked for (manual)"), ({"gated": "auto"}, {"gated": True}, ""),
     ({"repository": "unsl0th/X-GGUF"}, {}, "unsl0th looks like unsloth"), ({"repository": "unsl0th/X-GGUF"}, {"publishers": ["unsl0th"]}, ""),
     ({}, {"publishers": ["Qwen"]}, "none of the allowed publishers"), ({}, {"publishers": ["ACME"]}, ""),
