@@ -13,7 +13,7 @@ from ._errors import FleetError
 from ._fleet import Fleet, Model, model_of
 from ._gguf import Header
 from ._hub import RepoFile
-from ._lock import validate
+from ._lock import Lock
 from ._placement import plan_fleet
 from ._wanted import parse_wanted
 
@@ -67,9 +67,6 @@ def refuse_unfit(plan: Mapping[str, Any]) -> None:
         raise FleetError("It fits on no host", got="; ".join(reasons[:3]), do=f"{len(reasons) - 3} more say the same." if len(reasons) > 3 else "")
 
 
-def locked_models(wanted: Sequence[Mapping[str, Any]], lock: Mapping[str, Any]) -> tuple[Model, ...]:
-    """The wanted models that a lock (as data) has; the others are not known well enough to plan with."""
-    if not wanted or not lock:
-        return ()
-    known = validate(lock).models
-    return tuple(model_of(item, known[item.name]) for item in parse_wanted(wanted) if item.name in known)
+def locked_models(wanted: Sequence[Mapping[str, Any]], lock: Lock) -> tuple[Model, ...]:
+    """The wanted models that a lock has; the others are not known well enough to plan with."""
+    return tuple(model_of(item, lock.models[item.name]) for item in parse_wanted(wanted) if item.name in lock.models)

@@ -72,6 +72,14 @@ def usable(tuning: Any, capacity: Capacity, engine: str, now: float) -> tuple[Op
     return tuning["threads"], ""
 
 
+def judged(capacities: Mapping[str, Capacity], images: Mapping[str, Any], now: float) -> tuple[dict[str, Any], dict[str, str]]:
+    """The measurements that hold for the images of the lock, by host, and why others do not."""
+    engine = engine_digest(*(f"@{images[key].digest}" if key in images else "" for key in ("localai", "llama_cpp")))
+    found = {name: usable(capacity.tuning, capacity, engine, now) for name, capacity in capacities.items()}
+    return ({name: capacities[name].tuning for name, (threads, _words) in found.items() if threads},
+            {name: words for name, (_threads, words) in found.items() if words})
+
+
 def told(tuning: Mapping[str, Any]) -> str:
     """Where the threads of a usable measurement come from, in words."""
     speed = tuning["tokens_per_second"].get(str(tuning["threads"]))

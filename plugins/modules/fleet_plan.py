@@ -316,15 +316,13 @@ def _model(lock: _lock.Lock, wanted: WantedModel) -> Model:
 
 def _fleet_of(params: dict[str, Any], capacities: dict[str, Capacity], lock: _lock.Lock) -> Fleet:
     """What the fleet is besides its capacities; measurements that are not valid leave a word."""
-    engine = _tuning.engine_digest(*(f"@{lock.images[key].digest}" if key in lock.images else "" for key in ("localai", "llama_cpp")))
-    judged = {name: _tuning.usable(capacity.tuning, capacity, engine, time.time()) for name, capacity in capacities.items()}
+    tuning, ignored = _tuning.judged(capacities, lock.images, time.time())
     return Fleet(
         servers=params["servers"], gateways=params["gateways"], workers=params["workers"], control=params["control"],
         labels=_checked(params, "labels", lambda value: isinstance(value, list), "a list"), placement=params["placement"],
         reserved_cores=_checked(params, "reserved_cores", lambda value: _is_number(value, int), "a whole number from 0 on"),
         round_trip_ms=_checked(params, "round_trips", lambda value: _is_number(value, (int, float)), "a number of milliseconds"),
-        tuning={name: capacities[name].tuning for name, (threads, _words) in judged.items() if threads},
-        ignored={name: words for name, (_threads, words) in judged.items() if words}, previous=params["previous"])
+        tuning=tuning, ignored=ignored, previous=params["previous"])
 
 
 def _checked(params: dict[str, Any], option: str, test: Callable[[Any], bool], form: str) -> dict[str, Any]:

@@ -127,7 +127,7 @@ options:
     elements: dict
     default: []
   lock:
-    description: The lock, as M(localai.fleet.fleet_lock) returns it, for O(beside).
+    description: The lock, as M(localai.fleet.fleet_lock) returns it, for O(beside) and for the hosts' own measurements of threads and speed.
     type: dict
   options:
     description: Options of a wanted model to plan candidates with, such as C(context) and C(slots).
@@ -333,12 +333,13 @@ bytes_read:
   type: int
 """
 
+import time
 import traceback
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule, env_fallback, missing_required_lib
 
-from ..module_utils import _choices, _glue
+from ..module_utils import _choices, _glue, _lock, _tuning
 from ..module_utils._capacity import Capacity
 from ..module_utils._errors import FleetError
 from ..module_utils._fits import Site, locked_models
@@ -400,8 +401,11 @@ def site_of(params: dict[str, Any]) -> Site | None:
     if not params["capacities"]:
         return None
     capacities = {name: Capacity.from_dict(data) for name, data in params["capacities"].items()}
-    fleet = Fleet(gateways=params["gateways"], reserved_cores={host: cores for host, cores in params["reserved_cores"].items() if cores not in (None, "")})
-    return Site(capacities, locked_models(params["beside"], params["lock"] or {}), fleet, params["options"])
+    lock = _lock.validate(params["lock"]) if params["lock"] else _lock.Lock()
+    tuning, ignored = _tuning.judged(capacities, lock.images, time.time())
+    reserved = {host: cores for host, cores in params["reserved_cores"].items() if cores not in (None, "")}
+    fleet = Fleet(gateways=params["gateways"], reserved_cores=reserved, tuning=tuning, ignored=ignored)
+    return Site(capacities, locked_models(params["beside"], lock), fleet, params["options"])
 
 
 def main() -> None:

@@ -1,11 +1,13 @@
 """hf_gguf_info against the lab's hub."""
 from __future__ import annotations
 
+import time
+
 import hub_repository
 import hub_shop
 import pytest
 from fleets import host
-from ansible_collections.localai.fleet.plugins.module_utils import _hub_client
+from ansible_collections.localai.fleet.plugins.module_utils import _hub_client, _tuning
 
 from tests.lab import hub as lab
 
@@ -124,3 +126,16 @@ def test_the_token_is_in_no_file_and_no_result(run_module, tmp_path, server):
     result = run_module("hf_gguf_info", {"search": {}, "endpoint": server.url, "token": "hf_secretword", "cache_path": str(tmp_path / ".cache")})
     assert "secretword" not in str(result) and list((tmp_path / ".cache").rglob("*.json"))
     assert not any("secretword" in path.read_text() for path in (tmp_path / ".cache").rglob("*.json"))
+
+
+def test_a_measurement_of_a_host_tells_the_speed(run_module, tmp_path, server):
+    digest = hub_shop.add(tmp_path, "bartowski/Llama-3.2-1B-Instruct-GGUF") and hub_repository.add_gguf(
+        tmp_path, "Llama-3.2-1B-Instruct-Q4_K_M.gguf", "bartowski/Llama-3.2-1B-Instruct-GGUF")
+    images = {key: {"name": "x/y", "version": "v1", "platform": "multi", "digest": f"sha256:{sign * 64}"} for key,
+              sign in (("localai", "1"), ("llama_cpp", "2"))}
+    tuned = host(memory=8 << 30)
+    engine = _tuning.engine_digest(*(f"@{images[key]['digest']}" for key in ("localai", "llama_cpp")))
+    fact = _tuning.fact(3, {3: 31.5, 4: 30.0}, {"name": "m", "sha256": digest}, tuned, engine, "ai1", time.time())
+    args = {"presets": ["llama-3.2-1b-instruct"], "endpoint": server.url, "lock": {"schema": 1, "images": images, "models": {}}}
+    plan = run_module("hf_gguf_info", {**args, "capacities": {"ai1": {**tuned.as_dict(), "tuning": fact}}})["candidates"][0]["plan"]["hosts"]["ai1"]
+    assert (plan["threads"], plan["expected_tokens_per_second"]) == (3, 31.5)
