@@ -13,7 +13,8 @@ from ._errors import FleetError
 from ._gguf import Header
 from ._lock_text import parse, render
 from ._oci import Image
-from ._wanted import NAME, SEARCH, SHA256, WantedModel, parse_source
+from ._presets import preset
+from ._wanted import NAME, SEARCH, SHA256, Source, WantedModel, parse_source
 
 SCHEMA = 1
 _COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -148,7 +149,7 @@ def why_missing(entry: LockedModel | None, wanted: WantedModel) -> str:
         return f"revision was {then.revision or 'the newest'}, is {now.revision or 'the newest'}"
     if wanted.file and wanted.file not in [file.path for file in entry.files]:
         return f"file was {entry.files[0].path}"
-    if now.kind != "https" and not wanted.file and entry.quant != wanted.quant:
+    if now.kind != "https" and not wanted.file and entry.quant != wanted.quant and not _by_preset(now, wanted):
         return f"quant was {entry.quant}"
     if wanted.sha256 and wanted.sha256 != entry.files[0].sha256:
         return f"sha256 was {entry.files[0].sha256}"
@@ -326,6 +327,11 @@ def _short(value: Any) -> str:
 
 
 # --- comparisons ---
+
+
+def _by_preset(source: Source, wanted: WantedModel) -> bool:
+    """Whether nobody but a preset says which quant: a later release may know another one, and does not move what is locked."""
+    return bool(source.preset) and preset(source.preset or "").quant == wanted.quant
 
 
 def _policy(search: Mapping[str, Any] | None) -> str:

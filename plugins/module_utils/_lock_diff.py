@@ -12,7 +12,8 @@ from ._gguf import Header
 from ._lock import Lock, LockedImage, LockedModel
 from ._memory import estimate
 from ._needs import settings_of
-from ._wanted import WantedModel
+from ._presets import PREFIX
+from ._wanted import SEARCH, WantedModel
 
 def diff(old: Lock, new: Lock, wanted: Iterable[WantedModel] = (), isas: Iterable[tuple[str, ...]] = ()) -> list[str]:
     """What changes, a line for each entry: images first, each by name.
@@ -94,7 +95,7 @@ def _model(model: LockedModel, wanted: WantedModel | None, isas: Sequence[tuple[
     at = f"@{model.commit[:12]}" if model.commit else ""
     return [
         ("", f"{model.repository or model.source}{at} {model.quant or ''}".strip()),
-        ("found by", "search" if model.search is not None else ""),
+        ("found by", model.source if model.source == SEARCH or model.source.startswith(PREFIX) else ""),
         ("file", _files(model)),
         ("size", model.size),
         ("projector", f"{model.projector.path} ({size(model.projector.size)})" if model.projector else ""),

@@ -98,12 +98,15 @@ def preset(name: str, where: str = "preset") -> Preset:
 
 
 def expanded(item: Mapping[str, Any], where: str = "source") -> dict[str, Any]:
-    """An item of `models_wanted` whose source is `preset:NAME`, with what the preset says where the item says nothing; others as they are."""
+    """An item of `models_wanted` whose source is `preset:NAME`, with what the preset says where the item says nothing; others as they are.
+
+    The source stays: the lock pins where the preset's model was found, and does not move when a later release knows a better place.
+    """
     source = str(item.get("source") or "")
     if not source.startswith(PREFIX):
         return dict(item)
     found = preset(source[len(PREFIX):], where).wanted()
-    return {**item, **found, **{key: value for key, value in item.items() if _says(value)}, "source": found["source"]}
+    return {**item, **found, **{key: value for key, value in item.items() if _says(value)}}
 
 
 def _says(value: Any) -> bool:

@@ -18,10 +18,11 @@ from ._hub import RepoFile, choose
 from ._hub_client import Hub
 from ._lock import LockedFile, LockedModel, only_projector, why_missing
 from ._names import FILE_TYPES, parse_name
+from ._presets import preset
 from ._projector import check_projector, choose_projector, misfit
 from ._search import Policy, search
 from ._version import VERSION
-from ._wanted import SEARCH, Source, WantedModel
+from ._wanted import SEARCH, Source, WantedModel, parse_source
 
 BY = f"localai.fleet {VERSION}"
 SIZING = ("context", "slots", "kv_type", "prompt_cache_mib", "vision")
@@ -58,6 +59,8 @@ def _place(wanted: WantedModel, hub: Hub, known: LockedModel | None, capacities:
     if known and only_projector(known, wanted):
         return Source("hf", known.repository, known.commit)
     source = wanted.parsed_source
+    if source.preset:
+        return parse_source(preset(source.preset).source)
     return _searched(wanted, hub, capacities) if source.kind == SEARCH else source
 
 

@@ -11,7 +11,7 @@ from typing import Any, Mapping, Sequence
 from urllib.parse import urlsplit
 
 from ._errors import FleetError
-from ._presets import expanded
+from ._presets import PREFIX, expanded
 
 KINDS = ("chat", "completion", "embedding", "rerank")
 KV_TYPES = ("f16", "q8_0", "q4_0")
@@ -40,12 +40,13 @@ _FILE_SUFFIXES = (".gguf", ".yaml", ".yml", ".bin", ".json")
 
 @dataclass(frozen=True)
 class Source:
-    """Where a model comes from: `hf` with repository and revision, `https` with url, or `search`, by the wanted model's own policy."""
+    """Where a model comes from: `hf` with repository and revision, `https` with url, `preset` by name, or `search`, by the wanted model's own policy."""
 
     kind: str
     repository: str | None = None
     revision: str | None = None
     url: str | None = None
+    preset: str | None = None
 
 
 @dataclass(frozen=True)
@@ -151,6 +152,8 @@ def parse_source(text: str, where: str = "source") -> Source:
         return Source("https", url=text)
     if text == SEARCH:
         return Source(SEARCH)
+    if NAME.fullmatch(text[len(PREFIX):]) and text.startswith(PREFIX):
+        return Source("preset", preset=text[len(PREFIX):])
     raise FleetError("The model source has no known form", where, _without_secrets(text),
                      f"The forms that work are {SOURCE_FORMS}.")
 
@@ -257,7 +260,7 @@ def _check_file(model: WantedModel, where: str) -> None:
 
 
 def _check_path(path: str, source: Source, where: str) -> None:
-    if source.kind != "hf":
+    if source.kind not in ("hf", "preset"):
         raise FleetError("A file in a repository is asked for, and the source is no repository", where, path,
                          f"Leave {where.rpartition('.')[2]} out, or name the repository as source.")
     steps = path.split("/")

@@ -56,6 +56,7 @@ NOTHING = {"context": None, "aliases": [], "template": {"chat": None, "completio
     ({"name": "x", "source": "hf://a/b", "quant": None}, {"name": "x", "source": "hf://a/b", "quant": None}),
 ])
 def test_a_source_that_is_a_preset(item, expected):
+    expected = {**expected, "source": item["source"]}
     assert expanded(item) == expected
     model = parse_wanted([item])[0]
     assert model.source == expected["source"] and model.quant == (expected["quant"] or "Q4_K_M") and model.context == (expected.get("context") or 4096)

@@ -168,11 +168,15 @@ def test_a_file_of_a_web_server(tmp_path, tls_files):
 
 
 def test_what_is_served_now(server, tmp_path):
+    def now():
+        return _resolve.as_served_now(entry, Hub(HubOptions(server.url)))
+
     hub_repository.about(tmp_path, commit="a" * 40, license="mit")
-    entry, hub = resolve(server)[0], Hub(HubOptions(server.url))
-    assert _resolve.as_served_now(entry, hub) == entry
-    changed = hub_repository.add_gguf(tmp_path, "tiny-Q4_K_M.gguf", general__name="other")
-    assert _resolve.as_served_now(entry, hub).files[0].sha256 == changed
-    (tmp_path / NAME / "tiny-Q4_K_M.gguf").unlink()
-    with pytest.raises(FleetError, match="no longer has a locked file"):
-        _resolve.as_served_now(entry, hub)
+    entry = resolve(server, vision=True)[0]
+    assert now() == entry
+    changed = [hub_repository.add_gguf(tmp_path, "tiny-Q4_K_M.gguf", general__name="other"),
+               hub_repository.add_projector(tmp_path, "mmproj-F16.gguf", **{"clip.vision.block_count": 3})]
+    assert [file.sha256 for file in now().all_files] == changed
+    (tmp_path / NAME / "mmproj-F16.gguf").unlink()
+    with pytest.raises(FleetError, match="no longer has a locked file.*got mmproj-F16.gguf"):
+        now()

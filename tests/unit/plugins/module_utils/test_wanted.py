@@ -46,7 +46,7 @@ def test_values_are_normalised():
 @pytest.mark.parametrize("text, expected", [
     ("hf://owner/repo", _wanted.Source("hf", "owner/repo")),
     ("hf://owner/Repo-1.5_x-GGUF@main", _wanted.Source("hf", "owner/Repo-1.5_x-GGUF", "main")),
-    ("search", _wanted.Source("search")),
+    ("search", _wanted.Source("search")), ("preset:phi-2", _wanted.Source("preset", preset="phi-2")),
     ("hf://owner/repo@refs/pr/1", _wanted.Source("hf", "owner/repo", "refs/pr/1")),
     ("https://h.example.com:8443/x.GGUF?a=b", _wanted.Source("https", url="https://h.example.com:8443/x.GGUF?a=b")),
 ])
@@ -55,7 +55,7 @@ def test_source_forms(text, expected):
 
 
 @pytest.mark.parametrize("text", [
-    "hf://owner", "hf://owner/repo/file", "owner/repo", "preset:phi-2", "file:///srv/x.gguf", "http://h/x.gguf",
+    "hf://owner", "hf://owner/repo/file", "owner/repo", "preset:", "preset:../x", "presets:phi-2", "file:///srv/x.gguf", "http://h/x.gguf",
     "https://h/x.bin", "https:///x.gguf", "https://user:secretword@h/x.gguf", "https://[/x.gguf", "hf://o/r@", "hf://o/r@a/../x", "hf://../r",
 ])
 def test_other_sources_name_the_forms_that_work(text):

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import os
 import re
+from dataclasses import replace
 
 import fleets
 import hub_repository
@@ -10,6 +11,7 @@ import hub_shop
 import pytest
 import registry_server
 import yaml
+from ansible_collections.localai.fleet.plugins.module_utils import _presets
 
 from tests.lab import hub as lab
 
@@ -326,8 +328,18 @@ def test_a_refresh_that_changes_nothing_costs_one_call_a_model(run_module, args,
     assert not result["changed"] and len(server.log.as_list()) == server.log.calls()["repository"] == 1
 
 
-def test_a_preset_is_locked_by_its_repository(run_module, args, tmp_path):
-    hub_repository.add_gguf(tmp_path / "hub", "phi-2.Q4_K_M.gguf", "TheBloke/phi-2-GGUF")
-    wanted = [{"name": "phi", "source": "preset:phi-2"}]
-    lock = run_module("fleet_lock", {**args, "wanted": wanted, "images": None})["lock"]
-    assert lock["models"]["phi"]["source"] == "hf://TheBloke/phi-2-GGUF" and not run_module("fleet_lock", {**args, "wanted": wanted, "images": None})["changed"]
+def test_a_preset_is_locked_and_a_later_release_moves_nothing_unasked(run_module, args, tmp_path, monkeypatch):
+    for name in ("TheBloke/phi-2-GGUF", "acme/phi-2-GGUF"):
+        hub_repository.add_gguf(tmp_path / "hub", "phi-2.Q4_K_M.gguf", name)
+        hub_repository.add_gguf(tmp_path / "hub", "phi-2.Q8_0.gguf", name, file_type=7)
+    args.update(wanted=[{"name": "phi", "source": "preset:phi-2"}], images=None)
+    first = run_module("fleet_lock", args)["lock"]["models"]["phi"]
+    assert (first["source"], first["repository"], first["quant"]) == ("preset:phi-2", "TheBloke/phi-2-GGUF", "Q4_K_M")
+    later = tuple(replace(item, repository="acme/phi-2-GGUF", quant="Q8_0") if item.name == "phi-2" else item for item in _presets.PRESETS)
+    monkeypatch.setattr(_presets, "PRESETS", later)
+    assert not run_module("fleet_lock", args)["changed"]
+    again = run_module("fleet_lock", {**args, "refresh": ["phi"]})
+    assert (again["lock"]["models"]["phi"]["repository"], again["lock"]["models"]["phi"]["quant"]) == ("acme/phi-2-GGUF", "Q8_0")
+    assert "found by preset:phi-2" in again["changes"][0]
+    args["wanted"][0]["quant"] = "Q4_K_M"
+    assert run_module("fleet_lock", args)["resolved"][0]["reason"] == "quant was Q8_0"
