@@ -335,6 +335,13 @@ def test_nobody_answers(run: Run) -> None:
     assert "127.0.0.1:9 cannot be reached: Connection refused" in run.error(retries=1)
 
 
+def test_a_hub_that_is_gone_takes_nothing_away(run: Run) -> None:
+    run.blob = replace(run.blob, url="http://127.0.0.1:9/x")
+    run.part(BODY[:HALF])
+    assert f"{HALF} of {SIZE} bytes are kept: run again when the source answers." in run.error(retries=2)
+    assert run.blob.part.read_bytes() == BODY[:HALF]
+
+
 def test_the_token_stays_with_its_host(server: hub.HubServer, run: Run) -> None:
     server.switches.set({"gated": True, "redirect_host": True})
     run(headers={"Authorization": "Bearer hf_secret"})

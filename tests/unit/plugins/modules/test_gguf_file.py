@@ -4,6 +4,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -150,12 +151,13 @@ with patch_module_args(json.loads(sys.argv[1])):
 """
 
 
-def start(args: dict[str, Any]) -> "subprocess.Popen[str]":
-    """The module in a process of its own."""
+def start(args: dict[str, Any], largest: int = -1) -> "subprocess.Popen[str]":
+    """The module in a process of its own, which may write files of `largest` bytes."""
     path = os.pathsep.join([str(ROOT / ".ansible" / "collections"), *filter(None, sys.path)])
     full = {**args, "_ansible_check_mode": False, "_ansible_diff": True, "_ansible_remote_tmp": "/tmp"}
     return subprocess.Popen([sys.executable, "-c", CHILD, json.dumps(full)], env={**os.environ, "PYTHONPATH": path},
-                            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+                            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                            preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (largest, largest)))
 
 
 def wait_for(condition: Callable[[], bool], seconds: float = 30) -> None:
@@ -189,6 +191,17 @@ def test_killed_and_resumed(run_module: Module, args: dict[str, Any], server: hu
     assert sent == [(f"bytes={kept}-", 206, SIZE - kept)]
     assert target.read_bytes() == BODY
     assert list(part.parent.iterdir()) == []
+
+
+def test_a_disk_that_takes_no_more_keeps_what_it_took(run_module: Module, args: dict[str, Any]) -> None:
+    """The kernel refuses a write in mid-download, as a full disk does."""
+    result = json.loads(start(args, largest=SIZE // 3).communicate(timeout=30)[0])
+    assert "tiny could not be written" in result["msg"] and "make room or repair the file system and run again" in result["msg"]
+    part = Path(args["dest_dir"]) / ".partial" / f"{SHA256}.gguf.part"
+    kept = part.read_bytes()
+    assert 0 < len(kept) <= SIZE // 3 and BODY.startswith(kept)
+    assert not list(Path(args["dest_dir"]).glob("*.gguf"))
+    assert run_module("gguf_file", args)["resumed_from"] == len(kept)
 
 
 def test_a_neighbour_gives_it_first(run_module: Module, args: dict[str, Any], server: hub.HubServer, tmp_path: Path) -> None:
