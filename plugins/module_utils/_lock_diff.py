@@ -15,6 +15,7 @@ from ._needs import settings_of
 from ._presets import PREFIX
 from ._wanted import SEARCH, WantedModel
 
+
 def diff(old: Lock, new: Lock, wanted: Iterable[WantedModel] = (), isas: Iterable[tuple[str, ...]] = ()) -> list[str]:
     """What changes, a line for each entry: images first, each by name.
 

@@ -56,7 +56,7 @@ class Site:
             names = self.repository.git("ls-tree", "-r", "--name-only", "main", "inv/").split()
             return {name.rpartition("/")[2]: self.repository.text(name) for name in names}
         folder = self.folder / "opt" / "state" if store == "primary" else self.folder
-        return {path.name: path.read_text() for path in folder.glob("*.yml") if path.name not in ("hosts.yml", "play.yml")} if folder.exists() else {}
+        return {path.name: path.read_text() for path in folder.glob("*.yml") if path.name not in ("hosts.yml", "play.yml")}
 
 
 @pytest.fixture
@@ -69,7 +69,8 @@ def test_a_lock_is_fetched_stored_and_fetched_again(site: Site, store: str) -> N
     change = entry("lock_fetch"), made("one\n", "model tiny: added"), entry("lock_store")
     _read, changed, output = site.run(store, *change, check=True)
     assert changed == 1 and site.kept(store) == {} and "  model tiny: added" in output
-    more = made("one\n"), entry("lock_store"), made("two\n", "model tiny: moved"), entry("lock_store"), made("three\n", "model tiny: again"), entry("lock_store")
+    store_it = entry("lock_store")
+    more = made("one\n"), store_it, made("two\n", "model tiny: moved"), store_it, made("three\n", "model tiny: again"), store_it
     read, changed, output = site.run(store, *change, *more, entry("lock_fetch"), fleet_lock_git_token="hidden-word")
     assert changed == 3 and "hidden-word" not in output
     assert (read["files"], read["previous"]) == ({"fleet.lock.yml": "three\n"}, {"fleet.lock.yml": "two\n"})

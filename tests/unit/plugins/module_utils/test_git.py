@@ -18,15 +18,17 @@ def test_the_message_of_a_commit(changes, text):
     assert _git.message(changes, ["fleet.lock.yml"]) == text
 
 
-@pytest.mark.parametrize("url", ["https://h.example.com/a/b.git", "https://ann@h.example.com:8443/a", "ssh://git@h/x.git", "git@h.example.com:a/b.git",
-                                 "file:///srv/x.git", "/srv/x.git", "http://h/x"])
+@pytest.mark.parametrize("url", [
+    "https://h.example.com/a/b.git", "https://ann@h.example.com:8443/a", "ssh://git@h/x.git", "git@h.example.com:a/b.git", "file:///srv/x.git",
+    "/srv/x.git", "http://h/x"])
 @pytest.mark.parametrize("branch", ["main", "fleet/lock-1", "v1.2+x"])
 def test_what_can_be_reached(url, branch):
     _git.check_remote(_git.Remote(url, branch, "inv/a"))
 
 
 @pytest.mark.parametrize("change", [
-    {"url": "--upload-pack=x"}, {"url": "ext::sh -c id"}, {"url": "fd::3"}, {"url": "https://u:p@h/x"}, {"url": "h/x"}, {"url": ""}, {"url": "https://h/a b"}, {"url": "https://[/x"},
+    {"url": "--upload-pack=x"}, {"url": "ext::sh -c id"}, {"url": "fd::3"}, {"url": "https://u:p@h/x"}, {"url": "h/x"}, {"url": ""},
+    {"url": "https://h/a b"}, {"url": "https://[/x"},
     {"branch": "-b"}, {"branch": "a..b"}, {"branch": "a b"}, {"branch": "a.lock"}, {"branch": "a/"}, {"branch": "x@{1}"}, {"branch": ""},
     {"folder": "/a"}, {"folder": "a/"}, {"folder": "a/../b"}, {"folder": "."}, {"folder": ".git"},
 ])

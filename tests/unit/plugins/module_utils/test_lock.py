@@ -193,8 +193,9 @@ def test_what_was_searched_for_is_kept():
 
 
 @pytest.mark.parametrize("entry, change, reason", [
-    (FOUND, {}, ""), (FOUND, {"context": 8192}, ""), (FOUND, {"search": {"category": "chat"}}, "search was category code"), (FOUND, {"quant": "Q8_0"}, "quant was Q4_K_M"),
-    (replace(FOUND, search={}), {}, "search was for anything"), (TINY, {}, "source was hf://acme/Tiny-GGUF"), (FOUND, {"source": "hf://acme/Tiny-GGUF"}, "source was search"),
+    (FOUND, {}, ""), (FOUND, {"context": 8192}, ""), (FOUND, {"search": {"category": "chat"}}, "search was category code"),
+    (FOUND, {"quant": "Q8_0"}, "quant was Q4_K_M"), (replace(FOUND, search={}), {}, "search was for anything"),
+    (TINY, {}, "source was hf://acme/Tiny-GGUF"), (FOUND, {"source": "hf://acme/Tiny-GGUF"}, "source was search"),
 ])
 def test_what_a_model_that_is_searched_for_lacks(entry, change, reason):
     assert _lock.why_missing(entry, replace(WANTED_FOUND, **change)) == reason

@@ -169,7 +169,7 @@ def test_another_policy_is_searched_for_again(run_module, searched):
 
 
 @pytest.mark.parametrize("change, words", [
-    ({"wanted": [{"name": "best", "source": "search", "search": {"licenses": ["gpl-3.0"]}}]}, ("The search finds no model", "best.search", "acme/Trendy-GGUF:")),
+    ({"wanted": [{"name": "best", "source": "search", "search": {"licenses": ["gpl-3.0"]}}]}, ("finds no model", "best.search", "acme/Trendy-GGUF:")),
     ({"wanted": [{"name": "best", "source": "search", "search": {"licence": "mit"}}]}, ("unknown key", "best.search", "licence")),
     ({"capacities": {"ai1": {"schema": 9}}}, ("schema",)),
 ])

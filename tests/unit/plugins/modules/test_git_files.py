@@ -156,7 +156,7 @@ def test_nothing_stays_behind_and_no_secret_is_an_argument(run_module, args, tmp
     log, folder = tmp_path / "log", tmp_path / "bin"
     folder.mkdir()
     (folder / "git").write_text(
-        f'#!/bin/sh\necho "$*" >> {log}\nenv >> {log}\nfor file in "$PWD"/credential; do stat -c "%a %n" "$file" >> {log}; grep -c hidden-word "$file" >> {log}; done\n'
+        f'#!/bin/sh\necho "$*" >> {log}\nenv >> {log}\nstat -c "%a %n" "$PWD/credential" >> {log}\ngrep -c hidden-word "$PWD/credential" >> {log}\n'
         f'exec /usr/bin/git "$@"\n')
     (folder / "git").chmod(0o755)
     monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
