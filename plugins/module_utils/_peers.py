@@ -71,10 +71,13 @@ class Sharing:
         self._known: dict[int, tuple[float, Look]] = {}
         self._used: dict[int, str] = {}
         self._wrong: dict[int, str] = {}
+        self._last = (-1, -1)
         self.shown = origin.shown
 
     def open(self, offset: int, etag: str = "", etag_host: str = "") -> Answer:
         """From a peer or from the origin. Raises `Later` while one is about to have more, FleetError when the one who fetches failed."""
+        if self._last[1] == offset:  # it was asked from here and gave nothing
+            self._pass_over(self._last[0])
         candidates = [self._candidate(index) for index in range(len(self._peers))]
         choice = choose(candidates, offset, max((one.look.size for one in candidates), default=0))
         if choice.do == "origin":
@@ -89,7 +92,7 @@ class Sharing:
 
     def distrust(self) -> bool:
         """Who gave bytes of something unfinished is not asked again until it is whole; who gave wrong bytes of something whole, never."""
-        used, self._used = self._used, {}
+        used, self._used, self._last = self._used, {}, (-1, -1)
         self._wrong.update(used)
         self._known.clear()
         return bool(used)
@@ -112,16 +115,21 @@ class Sharing:
         self._known[index] = (self._clock.now() + fresh, look)
         return look
 
+    def _pass_over(self, index: int) -> None:
+        self._known[index] = (self._clock.now() + GONE, Look())
+        self._last = (-1, -1)
+
     def _take(self, index: int, offset: int) -> Answer:
         peer = self._peers[index]
         self._known.pop(index, None)
         try:
             look, stream = peer.read(self._sha256, offset, self._timeout)
         except Unreachable as error:
+            self._pass_over(index)
             raise Again(f"{peer.name} cannot be asked: {error}", wait=0.0) from error
         if look.busy or look.have <= offset:
             stream.close()
             raise Later(peer.name)
-        self._used[index] = look.state
+        self._used[index], self._last = look.state, (index, offset)
         span = {"Content-Range": f"bytes {offset}-{look.size - 1}/{look.size}"}
         return Answer(stream, 206, span, f"//{peer.address}:{peer.port}", offset, peer.name, look.state != "whole")
