@@ -9,7 +9,8 @@ module: blob_share
 short_description: Offers blobs of a host to other hosts while a play runs
 version_added: 0.1.0
 description:
-  - Starts a small read-only file service in the background of the host, or ends it. M(localai.fleet.gguf_file) asks it through O(localai.fleet.gguf_file#module:peers).
+  - Starts a small read-only file service in the background of the host, or ends it. M(localai.fleet.gguf_file) asks it through
+    O(localai.fleet.gguf_file#module:peers).
   - It gives the blobs of O(blobs) and nothing else, whole ones and unfinished ones as they grow, to clients that prove that they know the secret
     which it makes at its start. It proves the same to them. The secret never travels between hosts.
   - It ends by itself when nothing happens for O(deadline) seconds, so also when the controller dies, and in any case after two days.
