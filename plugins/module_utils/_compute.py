@@ -12,6 +12,8 @@ from __future__ import annotations
 from ._cache import KV_TYPES, Cells, Settings, rotation
 from ._formula import Formula, Number, formula, largest_of, named, rounded_up, smallest_of
 from ._gguf import Header
+from ._graph import explained, replay
+from ._layers import graphs
 from ._shape import ENCODERS, HYBRID, INDEXED, Shape, all_logits, at_layer, largest
 
 MIB = 1 << 20
@@ -47,7 +49,13 @@ GATED_QUERY = frozenset(("qwen3next", "qwen35", "qwen35moe"))
 
 
 def compute_bytes(shape: Header, model: Shape, settings: Settings, cells: Cells) -> Formula:
-    """The compute buffer of one context."""
+    """The compute buffer of one context: of the known graph, else the bound of its largest phase."""
+    known = [explained(*replay(graph)) for graph in graphs(shape, model, settings, cells)]
+    return max(known, key=lambda found: found.value) if known else _bound(shape, model, settings, cells)
+
+
+def _bound(shape: Header, model: Shape, settings: Settings, cells: Cells) -> Formula:
+    """The largest phase of a block, and what lives beside it."""
     rows = rounded_up(cells.ubatch, named("slots", settings.slots)).called("rows")
     kept = (settings.slots + 1) * named("state_bytes", model.state_bytes) if model.block in ("delta", "kda", "lightning") else 0
     phases = [(kept + 4 * rows * (_feed_forward(shape, model, settings) + _left_by_scores(shape, model, settings, cells))).called("feed_forward")]

@@ -146,7 +146,7 @@ def _window(header: Header) -> int:
     return window or DEFAULT_WINDOWS.get(name, 0)
 
 
-def _slides(header: Header, index: int) -> bool:
+def slides(header: Header, index: int) -> bool:
     """Whether a layer of a windowed architecture slides."""
     if header.architecture in HYBRID:
         return True
@@ -165,7 +165,7 @@ def _layers(header: Header, window: int, known: bool) -> tuple[Layer, ...]:
     if known:
         count = max(1, count - (header.get("nextn_predict_layers") or 0))
     shared = _layers_without_own_cache(header) if known else 0
-    return tuple(_layer(header, index, bool(window) and _slides(header, index), index >= count - shared) for index in range(count))
+    return tuple(_layer(header, index, bool(window) and slides(header, index), index >= count - shared) for index in range(count))
 
 
 def _layers_without_own_cache(header: Header) -> int:

@@ -1,0 +1,279 @@
+# Copyright (c) 2026 localai.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# This file is private to the collection localai.fleet.
+"""Parts of the graph that llama.cpp builds for one micro-batch: attention, feed-forward, experts; nodes in the order they run.
+
+Only what the allocator sees is here: which node needs room, which works in place, and until when each is needed. What works in place on
+a node that nothing else reads (biases, scales, activations, further norms) changes nothing and is left out.
+"""
+from __future__ import annotations
+
+from typing import Callable, Sequence
+
+from ._cache import KV_TYPES, Cells, Settings
+from ._gguf import Header
+from ._graph import Dim, Graph, Tensor
+from ._shape import Layer, Shape, all_logits, at_layer, largest, slides
+from ._styles import Style, copied
+
+PRODUCTS = {"q": "query", "k": "keys", "v": "values"}
+
+
+class Block:
+    """A graph being built: the model's dimensions, the inputs that exist so far, and the parts. Every part gives its last node."""
+
+    def __init__(self, header: Header, model: Shape, settings: Settings, cells: Cells, style: Style) -> None:
+        self.header, self.model, self.settings, self.cells, self.style = header, model, settings, cells, style
+        self.graph = Graph()
+        self.inputs: dict[str, Tensor] = {}
+        self.slots = Dim("slots", settings.slots)
+        self.rows = Dim("rows", (cells.ubatch.value + settings.slots - 1) // settings.slots * settings.slots)
+        self.part = Dim("rows_a_slot", self.rows // settings.slots)
+        self.embedding = Dim("embedding", model.embedding)
+        self.outputs = self.rows if settings.embeddings or all_logits(header, False) else self.slots
+        self.turn_back: Callable[[Tensor], Tensor] | None = None
+        """What undoes the rotation of values, once attention's result is used."""
+
+    def input(self, name: str, *lengths: int, width: int = 4) -> Tensor:
+        """An input, made when it is first read."""
+        if name not in self.inputs:
+            self.inputs[name] = self.graph.leaf(name, *lengths, width=width)
+        return self.inputs[name]
+
+    def start(self) -> Tensor:
+        """Embeddings of the tokens, beside the place for embeddings that come as input."""
+        graph, rows, row, style = self.graph, self.rows, (self.embedding, self.rows), self.style
+        placed = graph.new("positions", row, self.input("positions", Dim("positions", rows))) if self.header.architecture == "bert" else None
+        tokens, mixed = graph.leaf("tokens", rows), graph.leaf("tokens", rows)
+        graph.leaf("input_embeddings", *row).unread = True
+        places, given = graph.leaf("tokens", rows, width=8), graph.leaf("input_embeddings", *row)
+        found, other = graph.new("embeddings", row, tokens), graph.new("embeddings", row, mixed)
+        graph.view(graph.new("input_embeddings", row, given), other, places)
+        if placed:
+            found = self.add(placed, found)
+        if style.placed:
+            found = self.add(found, graph.new("positions", row, self.input("positions", Dim("positions", rows))))
+        if style.scaled:
+            found = graph.over("embeddings", row, found, self.input("scale", 1, rows))
+        return self.norm(found) if style.after else found
+
+    def norm(self, source: Tensor) -> Tensor:
+        """By root mean square in place where nothing else reads the source; other norms never."""
+        return (self.graph.over if self.style.inplace else self.graph.new)("norm", source.lengths, source)
+
+    def add(self, first: Tensor, second: Tensor) -> Tensor:
+        """A sum, in the room of the first or of the second."""
+        return self.graph.over("sum", (self.embedding, self.rows_of(first, second)), first, second)
+
+    def rows_of(self, *sources: Tensor) -> int:
+        """The rows of those of the sources that are no views."""
+        return next(source.lengths[-1] for source in sources if source.lengths)
+
+    def last(self, source: Tensor) -> Tensor:
+        """The rows that have outputs."""
+        return self.graph.new(source.name, (self.embedding, self.outputs), source, self.input("outputs", self.outputs))
+
+    def finish(self, source: Tensor) -> Graph:
+        """The last norm, and the logits or one embedding of all tokens."""
+        graph, asked = self.graph, self.settings.embeddings
+        found = source if self.style.after else self.norm(source)
+        found.unread = True
+        if (asked and not all_logits(self.header, True)) or (not self.model.cached and self.header.architecture not in DIFFUSION):
+            if asked and self.header.pooling_type == 1:
+                turned = graph.new("pooled", (self.outputs, self.embedding), found)
+                graph.new("pooled", (self.embedding, self.slots), turned, self.input("means", self.rows, self.slots))
+            elif asked and self.header.pooling_type:
+                graph.new("pooled", (self.embedding, self.slots), found, self.input("pooled", self.slots))
+        else:
+            graph.new("logits", (Dim("vocabulary", self.model.vocabulary), self.outputs), found).unread = True
+        return graph
+
+    def attention(self, source: Tensor, layer: Layer, index: int) -> Tensor:
+        """Attention up to its output matrix (`out`)."""
+        graph, rows, style, name = self.graph, self.rows, self.style, self.header.architecture
+        heads, stored = (self.header.get(f"attention.head_count{kind}") for kind in ("", "_kv"))
+        kv = Dim("kv_heads", layer.kv_heads or at_layer(heads if stored is None else stored, index))
+        key, value, heads = Dim("key_length", layer.key), Dim("value_length", layer.value), Dim("heads", at_layer(heads, index))
+        shapes = {"q": (key, heads, rows), "k": (key, kv, rows), "v": (value, kv, rows)}
+        turned = self.turned(layer)
+        joined, gates = None, None
+        if style.fused:
+            width = 3 * self.embedding if name == "qwen" else (self.embedding if name == "bailingmoe2" else key * heads) + key * kv + value * kv
+            joined = graph.new("qkv", (Dim("qkv", width), rows), source)
+        elif style.gated:
+            gates = graph.new("q", (Dim("query_and_gate", 2 * key * heads), rows), source)
+        made: dict[str, Tensor] = {}
+        windows = any(other.window for other in self.model.layers) or not self.model.cached or style.order != "qkv" or name.startswith("lfm2")
+        for letter in style.order if windows else "qvk":
+            size, kind = shapes[letter], "v" if letter == "v" else "k"
+            matrix = self.rotation(kind, layer) if kind in turned else None
+            whole = joined or (gates if letter == "q" else None)
+            item = graph.view(whole) if whole else graph.new(letter, (Dim(PRODUCTS[letter], size[0] * size[1]), rows), source)
+            if letter == "v" or not copied(self.header, layer, index, style):
+                item = graph.new(letter, size, item) if whole and matrix else item
+            else:
+                item = graph.new(letter, size, graph.view(item), self.input("positions", Dim("positions", style.positions * rows)))
+            if letter == "q" and name == "llama4" and not copied(self.header, layer, index, style):
+                item = graph.new(letter, size, graph.view(item), self.input("attention_scale", rows))
+            made[letter] = self.turn(item, matrix, size) if matrix else item
+        found = self.attend(made, shapes, layer) if self.model.cached else self.attend_alone(made, shapes, index)
+        if "v" in turned:
+            self.turn_back = lambda item: self.turn(item, self.rotation("v", layer), (value, heads, rows))
+        if gates:
+            found = self.straight(found)
+            gate = graph.new("gate", (Dim("query", key * heads), rows), graph.view(gates))
+            found = graph.over("gate", gate.lengths, found, gate)
+        return found
+
+    def turned(self, layer: Layer) -> set[str]:
+        """Which of keys and values are rotated before they are quantized."""
+        if not self.model.cached or (layer.window and self.header.architecture == "lfm2"):
+            return set()
+        settings = self.settings
+        return {kind for kind, cache, size in (("k", settings.type_k, layer.key), ("v", settings.type_v, layer.value))
+                if KV_TYPES[cache][1] > 1 and size % 64 == 0 and not self.model.mla}
+
+    def rotation(self, kind: str, layer: Layer) -> Tensor:
+        """The matrix that rotates keys or values."""
+        wide = 64 if kind == "v" else layer.key & -layer.key
+        return self.input(f"{'window_' if layer.window else ''}rotation_{kind}", wide, wide)
+
+    def turn(self, item: Tensor, matrix: Tensor, size: Sequence[int]) -> Tensor:
+        """Rows multiplied with a rotation."""
+        wide = matrix.lengths[0]
+        return self.graph.new("rotated", (wide, size[0] * size[1] * size[2] // wide), matrix, self.graph.view(item))
+
+    def straight(self, item: Tensor) -> Tensor:
+        """Attention's result, rotated back."""
+        turn_back, self.turn_back = self.turn_back, None
+        return self.graph.view(turn_back(item)) if turn_back else item
+
+    def out(self, source: Tensor) -> Tensor:
+        """The output matrix of attention."""
+        return self.graph.new("attention", (self.embedding, self.rows), self.straight(source))
+
+    def attend(self, made: dict[str, Tensor], shapes: dict[str, Sequence[int]], layer: Layer) -> Tensor:
+        """Keys and values go to the cache, queries meet all of it."""
+        graph, rows, side = self.graph, self.rows, "window_" if layer.window else ""
+        (_, heads, _), (value, _, _) = shapes["q"], shapes["v"]
+        cells = Dim(f"{side}cells", (self.cells.window if layer.window else self.cells.full).value)
+        flash, streams = self.settings.flash_attention, self.cells.streams
+        graph.sink(graph.view(made["k"]), self.input(f"{side}places_k", rows, width=8))
+        places = (rows,) if flash else (rows, Dim("widest_values", max(item.kv_heads * item.value for item in self.model.layers)))
+        if not flash and not made["v"].lengths:  # a part of a product of all three is copied
+            made["v"] = graph.new("v", shapes["v"], made["v"])
+        graph.sink(graph.view(made["v"]), self.input(f"{side}places_v", *places, width=8))
+        query = graph.view(made["q"])
+        if flash:
+            return graph.view(graph.new("attended", (value, heads, rows), query, self.input(f"{side}mask", cells, rows, width=2)))
+        scores = graph.new("scores", (cells, rows // streams, heads, streams), query)
+        scores = graph.over("scores", scores.lengths, scores, self.input(f"{side}mask", cells, rows))
+        found = graph.new("attended", (value, rows // streams, heads, streams), scores)
+        return graph.view(graph.new("attended", (value, heads, rows), graph.view(found)))
+
+    def attend_alone(self, made: dict[str, Tensor], shapes: dict[str, Sequence[int]], index: int) -> Tensor:
+        """Attention over the micro-batch itself, padded, without a cache."""
+        graph, rows = self.graph, self.rows
+        padded = Dim("padded_rows", (rows + 255) // 256 * 256)
+        side = "window_" if self.model.window and slides(self.header, index) else ""
+        (key, heads, _), (value, kv, _) = shapes["q"], shapes["v"]
+
+        def pad(letter: str, size: int) -> Tensor:
+            return graph.view(graph.new("padded", (size, kv, padded), graph.view(made[letter])))
+        if self.settings.flash_attention:
+            query = graph.view(made["q"])
+            keys = graph.new("padded", (key, padded, kv), pad("k", key), width=2)
+            values = graph.new("padded", (value, padded, kv), pad("v", value), width=2)
+            return graph.view(graph.new("attended", (value, heads, rows), query, keys, values, self.input(f"{side}mask", padded, rows, width=2)))
+        values = graph.new("values", (padded, value, kv), pad("v", value))
+        scores = graph.new("scores", (padded, rows, heads, 1), pad("k", key), graph.view(made["q"]))
+        scores = graph.over("scores", scores.lengths, scores, self.input(f"{side}mask", padded, rows))
+        found = graph.new("attended", (value, rows, heads), values, scores)
+        return graph.view(graph.new("attended", (value, heads, rows), graph.view(found)))
+
+    def latent(self, source: Tensor, index: int) -> Tensor:
+        """Attention over a cache of latent rows (MLA), up to its output matrix."""
+        graph, rows, get = self.graph, self.rows, self.header.get
+        heads, size = Dim("heads", at_layer(get("attention.head_count"), index)), Dim("key_length_mla", largest(get("attention.key_length_mla")))
+        rank, rope = Dim("kv_rank", get("attention.kv_lora_rank")), Dim("rope", get("rope.dimension_count"))
+        wide, ranks = Dim("rank_and_rope", rank + rope), get("attention.q_lora_rank")
+        packed = graph.new("q", (Dim("query_rank", ranks), rows), source) if ranks else source
+        query = graph.view(graph.new("q", (size, heads, rows), packed))
+        absorbed = graph.new("absorbed", (rank, rows, heads), graph.view(query))
+        moved = graph.new("q", (rope, heads, rows), graph.view(query), self.input("positions", Dim("positions", rows)))
+        query = graph.new("q", (wide, heads, rows), graph.view(absorbed), moved)
+        both = graph.new("kv", (wide, rows), source)
+        row = graph.new("kv", (rank, rows), graph.view(both))
+        key = graph.new("k", (wide, rows), graph.view(row), graph.new("k", (rope, rows), graph.view(both), self.input("positions", Dim("positions", rows))))
+        graph.sink(graph.view(key), self.input("places_k", rows, width=8))
+        return self.attend_latent(graph.view(query), heads, rank)
+
+    def attend_latent(self, query: Tensor, heads: int, rank: int) -> Tensor:
+        """Queries meet the latent rows; the result is unpacked to values."""
+        graph, rows, streams = self.graph, self.rows, self.cells.streams
+        cells, value = Dim("cells", self.cells.full.value), Dim("value_length_mla", largest(self.header.get("attention.value_length_mla")))
+        if self.settings.flash_attention:
+            found = graph.new("attended", (rank, heads, rows), query, self.input("mask", cells, rows, width=2))
+            found = graph.new("attended", (value, rows, heads), graph.view(found))
+            return graph.view(graph.new("attended", (value, heads, rows), graph.view(found)))
+        part, latents = rows // streams, graph.new("latents", (cells, rank, streams), width=2)
+        scores = graph.new("scores", (cells, part, heads, streams), query)
+        scores = graph.over("scores", scores.lengths, scores, self.input("mask", cells, rows))
+        found = graph.new("attended", (rank, part, heads, streams), latents, scores)
+        found = graph.new("attended", (value, part, heads, streams), found)
+        return graph.new("attended", (value, heads, rows), graph.view(found))
+
+    def feed_forward(self, source: Tensor, width: int, name: str = "feed_forward") -> Tensor:
+        """Gate and up, their product, and down."""
+        graph, rows, kind = self.graph, source.lengths[-1], self.style.ffn
+        size = (Dim(name, width), rows)
+        if kind == "gated":
+            hidden = graph.new("hidden", size, graph.new("gate", size, source), graph.new("up", size, source))
+        elif kind == "joined":
+            hidden = graph.new("hidden", size, graph.new("up", (Dim(f"{name}_twice", 2 * width), rows), source))
+        else:
+            hidden = graph.over("hidden", size, graph.new("up", size, source))
+        return graph.new("down", (self.embedding, rows), hidden)
+
+    def mixture(self, source: Tensor, used: int, count: int, width: int) -> Tensor:
+        """Experts: chosen by the router's scores, weighted, and summed."""
+        graph, rows, words = self.graph, source.lengths[-1], self.style.weights.split()
+        chosen, weights = self.chosen(source, used, count)
+        size, item = (Dim("expert_width", width), Dim("experts_used", used), rows), graph.view(source)
+        if "before" in words:
+            item = graph.new("repeated", (self.embedding, used, rows), item)
+            item = graph.over("repeated", item.lengths, item, weights)
+        if self.style.ffn == "plain":
+            hidden = graph.over("hidden", size, graph.new("up", size, item, chosen))
+        else:
+            hidden = graph.new("hidden", size, graph.new("gate", size, item, chosen), graph.new("up", size, item, chosen))
+        out = graph.new("experts", (self.embedding, size[1], rows), hidden, chosen)
+        if "before" not in words:
+            out = graph.over("experts", out.lengths, out, weights)
+        views = [graph.view(out) for _ in range(used)]
+        found = views[0]
+        for view in views[1:]:
+            found = graph.over("mixture", (self.embedding, rows), found, view)
+        return found if used > 1 else graph.new("mixture", (self.embedding, rows), found)
+
+    def chosen(self, source: Tensor, used: int, count: int) -> tuple[Tensor, Tensor]:
+        """Which experts each token uses, and their weights."""
+        graph, rows, words = self.graph, source.lengths[-1], self.style.weights.split()
+        experts, used = Dim("experts", count), Dim("experts_used", used)
+        ranked = graph.new("router", (experts, rows), source)
+        scores = ranked if "raw" in words else graph.over("router", ranked.lengths, ranked)
+        if "before" not in words:
+            ranked = graph.over("router", scores.lengths, scores) if "bias" in words else scores
+        viewed = graph.view(scores)
+        chosen = graph.view(graph.new("chosen", (experts, rows), ranked))
+        weights = graph.new("weights", (1, used, rows), viewed, chosen)
+        if "norm" in words:
+            flat = graph.view(weights)
+            total = graph.new("weights", (1, rows), flat)
+            weights = graph.view(graph.over("weights", (used, rows), flat, total))
+        return chosen, weights
+
+
+DIFFUSION = frozenset(("dream", "llada", "llada-moe", "rnd1"))
+"""Without a cache, and with logits."""

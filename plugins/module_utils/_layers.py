@@ -1,0 +1,176 @@
+# Copyright (c) 2026 localai.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# This file is private to the collection localai.fleet.
+"""The graph that llama.cpp reserves for one micro-batch of a model: its layers, made of the parts in `_blocks` and `_recurrent`.
+
+Checked against the engine byte by byte on random shapes and settings of every architecture in `_styles.STYLES`.
+"""
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Iterator
+
+from ._blocks import Block
+from ._cache import Cells, Settings
+from ._gguf import Header
+from ._graph import Graph, Tensor
+from ._recurrent import delta, read_states, scan
+from ._shape import Shape, at_layer, slides
+from ._styles import STYLES, Style, copied, expert_width, forward_only, forward_width, mixed, shared_width
+
+SCANS = ("mamba1", "mamba2", "conv")
+
+
+def graphs(header: Header, model: Shape, settings: Settings, cells: Cells) -> Iterator[Graph]:
+    """The graphs that a file may have: none where none is known or a key is missing, two where the file may have either of two kinds of tensors."""
+    style = STYLES.get(header.architecture)
+    if style is None or not _complete(header, model):
+        return
+    if header.architecture == "gptneox" and not header.get("use_parallel_residual"):
+        style = replace(style, parallel="")
+    kinds = (True, False) if not header.tensor_count else (header.tensor_count <= style.fused_until * len(model.layers),)
+    for fused in kinds if style.fused_until else (style.fused,):
+        yield Layers(Block(header, model, settings, cells, replace(style, fused=fused))).build()
+
+
+def _complete(header: Header, model: Shape) -> bool:
+    """Whether the keys are there that the graph needs. Mixtures of bert are another graph."""
+    get, needed = header.get, []
+    if model.mla:
+        needed += ["attention.kv_lora_rank", "rope.dimension_count", "attention.key_length_mla", "attention.value_length_mla"]
+    if model.block == "delta":
+        needed += [f"ssm.{name}" for name in ("inner_size", "state_size", "group_count", "time_step_rank")]
+    if model.block not in ("mamba1", "mamba2") or any(layer.kv_heads for layer in model.layers):
+        needed.append("attention.head_count")
+    return all(get(name) for name in needed) and not (header.architecture == "bert" and get("expert_used_count"))
+
+
+class Layers:
+    """Layers on a block; `states` are those that a layer's predecessor has read for it."""
+
+    def __init__(self, block: Block) -> None:
+        self.block, self.header, self.model, self.style = block, block.header, block.model, block.style
+        self.graph = block.graph
+        self.chosen = replayed(block.header, block.model, block.style)
+        self.following = dict(zip(self.chosen, self.chosen[1:]))
+        self.states: dict[int, Tensor] = {}
+
+    def build(self) -> Graph:
+        """From the embeddings to the logits."""
+        current = self.block.start()
+        for index in self.chosen:
+            current = self.layer(current, index)
+        return self.block.finish(current)
+
+    def layer(self, source: Tensor, index: int) -> Tensor:
+        """One layer, with its residuals."""
+        block, style, last = self.block, self.style, index == self.chosen[-1]
+        if style.parallel:
+            return self.parallel(source, index, last)
+        found = self.first_part(source, index)
+        if last and (not style.early or self.model.layers[index].recurrent):
+            found, source = block.last(found), block.last(source)
+        elif last:
+            source, found = block.last(source), block.last(block.out(found))
+        elif style.early and not self.model.layers[index].recurrent:
+            found = block.out(found)
+        joined = block.add(source, found) if "attention" in style.residual else block.add(found, source)
+        if self.header.architecture in ("mamba", "mamba2") or self.header.architecture.startswith("nemotron_h"):
+            return joined
+        normed = block.norm(joined) if style.before or style.after else joined
+        down = self.forward(normed, index)
+        total = block.add(joined, down) if "forward" in style.residual else block.add(down, normed if style.after else joined)
+        return block.norm(total) if style.after else total
+
+    def first_part(self, source: Tensor, index: int) -> Tensor:
+        """What a layer does before its feed-forward."""
+        block, layer = self.block, self.model.layers[index]
+        if layer.recurrent and self.model.block == "delta":
+            return delta(block, block.norm(source))
+        if layer.recurrent and layer.kv_heads:  # falcon-h1 has both
+            found = block.attention(block.norm(source), layer, index)
+            rest = scan(block, self.read(index), source)
+            return block.add(block.out(found), rest())
+        if layer.recurrent:
+            rest = scan(block, self.read(index), source)
+            self.read_next(index)
+            return rest()
+        normed = block.norm(source) if self.style.before else source
+        if forward_only(self.header, index):
+            return self.forward(normed, index)
+        found = block.latent(normed, index) if self.model.mla else block.attention(normed, layer, index)
+        self.read_next(index)
+        return found if self.style.early else block.out(found)
+
+    def parallel(self, source: Tensor, index: int, last: bool) -> Tensor:
+        """Attention and feed-forward beside each other."""
+        block, style = self.block, self.style
+        normed = block.norm(source)
+        found = block.attention(normed, self.model.layers[index], index)
+        if style.parallel == "first" or (last and style.parallel != "own"):
+            found = block.out(found)
+            if last:
+                found, normed, source = block.last(found), block.last(normed), block.last(source)
+            return block.add(block.add(self.forward(normed, index), found), source)
+        if style.parallel == "own":
+            source = block.last(source) if last else source
+            normed = block.norm(source)
+        down = self.forward(normed, index)
+        if style.parallel == "last":
+            return block.add(block.add(down, block.out(found)), source)
+        down, found = block.add(down, source), block.out(found)
+        return block.add(down, block.last(found) if last else found)
+
+    def forward(self, normed: Tensor, index: int) -> Tensor:
+        """The dense feed-forward, or experts and what is shared beside them."""
+        block, graph, style, get = self.block, self.graph, self.style, self.header.get
+        width = forward_width(self.header, index)
+        if not mixed(self.header, index):
+            return block.feed_forward(normed, width)
+        used = at_layer(get("expert_used_count"), index)
+        found = block.mixture(normed, used, get("expert_count") or used, expert_width(self.header, index))
+        self.read_next(index, True)
+        shared = shared_width(self.header, index)
+        if style.shared == "dense":
+            return block.add(block.feed_forward(normed, width), found)
+        if not style.shared or not shared:
+            return found
+        beside = block.feed_forward(normed, shared, "shared_width")
+        if style.shared == "gate":
+            beside = graph.over("down", beside.lengths, beside, graph.new("gate", (1, normed.lengths[-1]), normed))
+        return block.add(found, beside)
+
+    def read(self, index: int) -> Tensor:
+        """The states of a layer, read now unless its predecessor did."""
+        if index not in self.states:
+            self.states[index] = read_states(self.block)
+        return self.states[index]
+
+    def read_next(self, index: int, after_experts: bool = False) -> None:
+        """The engine reads the next layer's states as soon as it builds it: before what is still to run of this one."""
+        following = self.following.get(index)
+        if following is None or self.model.block not in SCANS or not self.model.layers[following].recurrent or self.model.layers[following].kv_heads:
+            return
+        if after_experts or not mixed(self.header, index):
+            self.read(following)
+
+
+def replayed(header: Header, model: Shape, style: Style) -> list[int]:
+    """The layers that are built: all, but for an even number of periods where they repeat, as two periods later the same room is used again."""
+    kinds = [_kind(header, model, style, index) for index in range(len(model.layers))]
+    count = len(kinds)
+    for period in range(1, 9):
+        for lead in range(min(4, count)):
+            if all(kinds[index] == kinds[index + period] for index in range(lead, count - period)):
+                periods = (count - lead) // period
+                kept = lead + period * min(periods, (4 if period == 1 else 2) + periods % 2)
+                return [*range(kept), *range(lead + period * periods, count)]
+    return list(range(count))
+
+
+def _kind(header: Header, model: Shape, style: Style, index: int) -> tuple[object, ...]:
+    """All that makes a layer's graph."""
+    layer, window = model.layers[index], bool(model.window) and not model.cached and slides(header, index)
+    return (layer, window, mixed(header, index), copied(header, layer, index, style), forward_width(header, index),
+            at_layer(header.get("attention.head_count"), index), at_layer(header.get("expert_used_count"), index))

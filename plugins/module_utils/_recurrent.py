@@ -1,0 +1,121 @@
+# Copyright (c) 2026 localai.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# This file is private to the collection localai.fleet.
+"""Parts of the graph of recurrent blocks: scans (mamba), short convolutions, the gated delta rule, and RWKV.
+
+The engine builds what writes a state back before what only gives a result: a block is built up to there (`scan`) and the rest of it,
+given as a function, runs when its result is needed. So the next block's states are read before that.
+"""
+from __future__ import annotations
+
+from typing import Callable
+
+from ._blocks import Block
+from ._graph import Dim, Tensor
+
+Rest = Callable[[], Tensor]
+
+
+def copies(block: Block) -> Tensor:
+    """Which states belong to which slot."""
+    return block.input("state_copies", block.slots)
+
+
+def read_states(block: Block) -> Tensor:
+    """The states before a convolution, of all slots."""
+    get, width, kind = block.header.get, block.embedding, block.model.block
+    if kind == "conv":
+        elements = width * max(0, (get("shortconv.l_cache") or 1) - 1)
+    else:
+        grouped = 0 if kind == "mamba1" else 2 * (get("ssm.group_count") or 0) * (get("ssm.state_size") or 0)
+        elements = ((get("ssm.conv_kernel") or 4) - 1) * ((get("ssm.inner_size") or 2 * width) + grouped)
+    return block.graph.new("states", (Dim("convolution_states", elements), block.slots), copies(block))
+
+
+def scan(block: Block, kept: Tensor, source: Tensor) -> Rest:
+    """A recurrent block up to what it writes back, and the rest of it."""
+    normed = block.norm(source)
+    if block.model.block == "conv":
+        return _short(block, kept, normed)
+    graph, slots, part, get, one = block.graph, block.slots, block.part, block.header.get, block.model.block == "mamba1"
+    inner, state, kernel = Dim("inner", get("ssm.inner_size") or 2 * block.embedding), get("ssm.state_size") or 16, (get("ssm.conv_kernel") or 4) - 1
+    ranks = Dim("time_steps", get("ssm.time_step_rank") or 0)
+    wide = inner if one else Dim("inner_and_groups", inner + 2 * (get("ssm.group_count") or 0) * state)
+    packed = graph.new("packed", (Dim("packed", 2 * inner if one else inner + wide + ranks), part, slots), graph.view(normed) if one else normed)
+    convolved = graph.new("convolved", (Dim("kernel_and_rows", kernel + part), wide, slots), graph.view(kept), graph.view(packed))
+    graph.sink(graph.view(convolved))
+    hidden = graph.new("hidden", (wide, part, slots), convolved)
+    viewed = graph.view(hidden)
+    if one:
+        mixed = graph.new("mixed", (ranks + 2 * state, part, slots), hidden)
+        step = graph.new("step", (inner, part, slots), graph.new("step", (ranks, part, slots), graph.view(mixed)))
+        sides = [graph.new("mixed", (state, part, slots), graph.view(mixed)) if block.header.architecture == "jamba" else graph.view(mixed) for _ in "bc"]
+    else:
+        step = graph.new("step", (ranks, part, slots), graph.view(packed))
+        sides = [graph.view(hidden), graph.view(hidden)]
+    size = inner * state
+    found = graph.new("scanned", (Dim("scanned", inner * block.rows + size * slots),), viewed, step, *sides, graph.view(copies(block)))
+    if slots > 1:
+        graph.sink(graph.view(graph.new("states", (Dim("state", size), slots - 1), graph.view(copies(block)))))
+    graph.sink(graph.view(found))
+
+    def rest() -> Tensor:
+        lengths = (inner, part, slots)
+        gate, result = graph.new("gate", lengths, graph.view(packed)), graph.view(found)
+        scaled = graph.over("hidden", lengths, hidden if one else viewed)
+        out = graph.new("hidden", lengths, gate, graph.over("hidden", lengths, result, scaled))
+        if one:
+            return graph.view(graph.new("recurrent", (block.embedding, part, slots), out))
+        return graph.new("recurrent", (block.embedding, block.rows), graph.view(graph.new("hidden", lengths, graph.view(out))))
+    return rest
+
+
+def _short(block: Block, kept: Tensor, normed: Tensor) -> Rest:
+    graph, size = block.graph, (block.embedding, block.part, block.slots)
+    packed = graph.new("packed", (3, *size), graph.view(normed))
+    gated = graph.new("gated", size, graph.view(packed), graph.view(packed))
+    kernel = (block.header.get("shortconv.l_cache") or 1) - 1
+    convolved = graph.new("convolved", (Dim("kernel_and_rows", kernel + block.part), block.embedding, block.slots), graph.view(kept), graph.view(gated))
+    graph.sink(graph.view(convolved))
+
+    def rest() -> Tensor:
+        gate = graph.view(packed)
+        found = graph.over("gated", size, gate, graph.new("gated", size, convolved))
+        return graph.view(graph.new("recurrent", size, found))
+    return rest
+
+
+def delta(block: Block, normed: Tensor) -> Tensor:
+    """A gated delta rule."""
+    graph, slots, part, rows, get = block.graph, block.slots, block.part, block.rows, block.header.get
+    inner, size, groups, ranks = (Dim(name.rpartition(".")[2], get(name)) for name in
+                                  ("ssm.inner_size", "ssm.state_size", "ssm.group_count", "ssm.time_step_rank"))
+    wide, kernel = Dim("inner_and_groups", inner + 2 * groups * size), (get("ssm.conv_kernel") or 4) - 1
+    kept = graph.new("states", (kernel, wide, slots), copies(block))
+    packed = graph.new("packed", (wide, rows), normed)
+    convolved = graph.new("convolved", (Dim("kernel_and_rows", kernel + part), wide, slots), graph.view(kept), graph.view(packed))
+    graph.sink(graph.view(convolved))
+    state = graph.new("states", (inner, size, slots), copies(block))
+    hidden = graph.new("hidden", (wide, part, slots), convolved)
+    pair = []
+    for letter in "qk":
+        item = graph.new(letter, (size, groups, part, slots), graph.view(hidden))
+        if block.header.architecture == "qwen3next" and groups != ranks:
+            item = graph.view(graph.new("repeated", (size, ranks, rows), graph.view(item)))
+        pair.append(item)
+    values = graph.view(hidden)
+    if block.header.architecture == "qwen3next":
+        both = graph.new("step", (2, ranks, rows), normed)
+        decay = graph.view(graph.new("step", (ranks, part, slots), graph.view(both)))
+        beta = graph.view(graph.new("step", (ranks, part, slots), graph.view(both)))
+    else:
+        decay = graph.view(graph.new("step", (ranks, part, slots), graph.view(graph.new("step", (ranks, rows), normed))))
+        beta = graph.new("step", (1, ranks, part, slots), graph.view(graph.new("step", (ranks, rows), normed)))
+    found = graph.new("scanned", (inner, Dim("rows_and_states", rows + size * slots)), *pair, values, decay, beta, graph.view(state))
+    graph.sink(graph.view(found))
+    lengths = (size, ranks, part, slots)
+    found = graph.new("hidden", lengths, graph.view(found))
+    gate = graph.new("gate", lengths, graph.view(graph.new("gate", (inner, rows), normed)))
+    found = graph.over("hidden", lengths, found, gate)
+    return graph.view(graph.new("recurrent", (block.embedding, part, slots), graph.view(found)))

@@ -1,0 +1,137 @@
+# Copyright (c) 2026 localai.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# This file is private to the collection localai.fleet.
+"""How the blocks of architectures differ in what their graphs hold: one row each.
+
+An architecture without a row has no known graph: its compute buffer is planned by `_compute`'s bounds.
+"""
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Iterable
+
+from ._gguf import Header
+from ._shape import Layer, at_layer, largest
+
+
+@dataclass(frozen=True)
+class Style:
+    """What differs. Names of nodes are as in `_blocks`.
+
+    `order` of the products q, k and v. `copied`: positions or norms make new queries and keys. `fused`: the three come from one product;
+    `fused_until` where files have either: the most tensors a layer of those that have. `gated`: queries come with a gate for what attention gives.
+    `ffn`: gated, plain, or joined (gate and up in one product). `parallel` to attention: the feed-forward of attention's norm, "first"
+    attention's output, then it; "last" it, then attention's output; "late" the residual between them; "own" like late with a norm of its own.
+    `before` and `after`: norms before each part, or after each sum. `inplace`: norms work in place (those by root mean square do).
+    `placed`: positions are embedded. `scaled`: embeddings are scaled by row. `positions` of a token. `residual` comes first in the sums after attention, forward, or both.
+    `early`: the last layer chooses its rows before attention's output. `weights` of experts: words of norm, raw, bias, before.
+    `shared` experts: "" no, "add", "gate" (weighted), "dense" (a dense feed-forward beside).
+    """
+
+    order: str = "qvk"
+    copied: bool = True
+    fused: bool = False
+    fused_until: int = 0
+    gated: bool = False
+    ffn: str = "gated"
+    parallel: str = ""
+    before: bool = True
+    after: bool = False
+    inplace: bool = True
+    placed: bool = False
+    scaled: bool = False
+    positions: int = 1
+    residual: str = ""
+    early: bool = False
+    weights: str = "norm"
+    shared: str = ""
+
+
+def _rows(names: str, style: Style) -> Iterable[tuple[str, Style]]:
+    return ((name, style) for name in names.split())
+
+
+_PLACED = Style(copied=False, fused=True, ffn="plain", placed=True, inplace=False)
+_ENCODER = Style(order="qkv", before=False, after=True, inplace=False, ffn="plain")
+STYLES: dict[str, Style] = dict((
+    *_rows("""llama mistral3 qwen2 qwen3 qwen3moe gemma deci exaone ernie4_5 hunyuan-dense internlm2 maincoder minicpm nanbeige
+        pangu-embedded seed_oss xverse smollm3 minimax-m2 mamba mamba2 falcon-h1""", Style()),
+    *_rows("olmo orion stablelm", Style(inplace=False)),
+    *_rows("granite granitemoe granitehybrid hunyuan-moe ernie4_5-moe", Style(shared="add")), ("granite_swa", Style(order="qkv", shared="add")),
+    ("chatglm", Style(fused_until=9, ffn="joined")), ("phi3", Style(fused_until=7, ffn="joined", residual="forward")),
+    ("phimoe", Style(residual="forward")),
+    *_rows("apertus arcee nemotron jais2 starcoder2", Style(ffn="plain")),
+    *_rows("gpt2 mpt starcoder", _PLACED), ("bloom", replace(_PLACED, placed=False)),
+    *_rows("baichuan refact", Style(copied=False)),
+    ("jais", Style(copied=False, fused=True, inplace=False)), ("codeshell", Style(fused_until=14, ffn="plain", inplace=False)),
+    ("gptneox", Style(fused=True, ffn="plain", inplace=False, parallel="own")), ("falcon", Style(fused=True, ffn="plain", inplace=False, parallel="last")),
+    ("phi2", Style(fused_until=12, ffn="plain", inplace=False, parallel="first")),
+    ("plamo", Style(parallel="last")), ("command-r", Style(parallel="late", inplace=False)), ("cohere2", Style(parallel="late", inplace=False, order="qkv")),
+    *_rows("qwen dbrx", Style(fused=True)), ("openelm", Style(fused=True, residual="attention", early=True)),
+    *_rows("qwen2vl qwen3vl qwen3vlmoe hunyuan_vl paddleocr", Style(positions=4)),
+    ("glm4", Style(positions=4, ffn="joined")),
+    *_rows("gemma2 gpt-oss mellum mimo2", Style(order="qkv")), ("gemma3", Style(order="qkv", scaled=True)),
+    *_rows("olmo2 exaone4", Style(order="qkv", before=False)),
+    *_rows("olmoe qwen2moe deepseek", Style(weights="", shared="add")),
+    *_rows("deepseek2 dots1 mistral4 deepseek2-ocr", Style(weights="bias norm", shared="add")),
+    ("glm4moe", Style(positions=4, weights="bias norm", shared="add")), ("bailingmoe2", Style(fused=True, weights="bias norm", shared="add")),
+    ("grok", Style(shared="dense")), ("llama4", Style(order="qkv", weights="before", shared="add")),
+    ("exaone-moe", Style(order="qkv", weights="bias norm", shared="add")),
+    ("jamba", Style(copied=False, weights="", residual="attention forward")), *_rows("lfm2 lfm2moe", Style(order="qkv", residual="attention forward", early=True, weights="bias norm")),
+    *_rows("nemotron_h nemotron_h_moe", Style(copied=False, ffn="plain", weights="bias norm", shared="add")),
+    *_rows("qwen35 qwen35moe", Style(gated=True, positions=4, shared="gate")), ("qwen3next", Style(gated=True, shared="gate")),
+    ("bert", replace(_ENCODER, copied=False)), ("nomic-bert", replace(_ENCODER, fused_until=10, ffn="gated")),
+    ("jina-bert-v3", replace(_ENCODER, fused_until=14)),
+    *_rows("eurobert dream llada llada-moe rnd1", Style(order="qkv")), ("gemma-embedding", Style(order="qkv", scaled=True)),
+    ("neo-bert", Style(order="qkv", fused=True, ffn="joined")), ("modern-bert", Style(order="qkv", fused=True, ffn="joined", inplace=False))))
+WIDE = frozenset("""llama granite granitemoe granite_swa granitehybrid dbrx phimoe minimax-m2 olmoe hunyuan-moe mistral3 minicpm jamba""".split())
+"""`feed_forward_length` is the width of an expert, whatever another key says."""
+LEADING = frozenset("deepseek deepseek2 deepseek2-ocr glm4moe dots1 bailingmoe2 mistral4 exaone-moe ernie4_5-moe lfm2moe".split())
+"""The first `leading_dense_block_count` layers are no mixtures."""
+
+
+def copied(header: Header, layer: Layer, index: int, style: Style) -> bool:
+    """Whether positions or norms make new queries and keys in this layer."""
+    name = header.architecture
+    if name == "cohere2":
+        return layer.window
+    if name == "smollm3" or (name == "llama4" and header.get("attention.sliding_window") != 0):
+        return (index + 1) % 4 != 0
+    return style.copied
+
+
+def mixed(header: Header, index: int) -> bool:
+    """Whether a layer is a mixture of experts."""
+    name, get = header.architecture, header.get
+    if not get("expert_used_count"):
+        return False
+    if name == "llama4":
+        return (index + 1) % (get("interleave_moe_layer_step") or 1) == 0
+    if name == "nemotron_h_moe":
+        return forward_only(header, index)
+    return name not in LEADING or index >= (get("leading_dense_block_count") or 0)
+
+
+def forward_only(header: Header, index: int) -> bool:
+    """Whether a layer of nemotron_h is a feed-forward alone."""
+    heads, width = at_layer(header.get("attention.head_count_kv"), index), at_layer(header.get("feed_forward_length"), index)
+    return header.architecture.startswith("nemotron_h") and not heads and bool(width)
+
+
+def forward_width(header: Header, index: int) -> int:
+    """The width of a layer's dense feed-forward (half of qwen's key is the gate)."""
+    width = at_layer(header.get("feed_forward_length"), index)
+    return width // 2 if header.architecture == "qwen" else width
+
+
+def expert_width(header: Header, index: int) -> int:
+    """The width of one expert."""
+    width = at_layer(header.get("feed_forward_length"), index)
+    return width if header.architecture in WIDE else at_layer(header.get("expert_feed_forward_length"), index) or width
+
+
+def shared_width(header: Header, index: int) -> int:
+    """The width of the experts that every token uses, together."""
+    own = largest(header.get("expert_shared_feed_forward_length"))
+    return own or (header.get("expert_shared_count") or 0) * expert_width(header, index)
