@@ -86,21 +86,27 @@ def _logits(shape: Header, model: Shape, settings: Settings, rows: Formula) -> F
     return 4 * (logits + rows * beside)
 
 
-def work_bytes(shape: Header, model: Shape, settings: Settings, cells: Cells) -> Formula:
-    """What products need beside the compute buffer: their right side in the type of the left one (ggml_graph_plan).
+def work_bytes(shape: Header, model: Shape, settings: Settings, cells: Cells) -> tuple[Formula, Formula]:
+    """What products need beside the compute buffer: their right side in the type of the left one (ggml_graph_plan), and what it leaves free in the heap.
 
-    Less a row of the embedding a token: the compute buffer keeps a place for embeddings as input, which prompts of tokens
-    never touch (1.2 to 2 rows measured). Without flash attention it is the scores, and grows with the prompt: what smaller sizes leave in the heap stays.
+    Without flash attention it is the scores, and grows with the prompt: what smaller sizes leave in the heap stays.
     """
     rows, used = rounded_up(cells.ubatch, named("slots", settings.slots)), largest(shape.get("expert_used_count"))
     halves = any(group.type in ("F16", "BF16") and group.role in ("matrix", "experts") for group in shape.tensors or ())
-    hidden = largest_of((named("feed_forward_length", _dense_width(shape)), named("experts_used", used) * _expert_width(shape), _query(shape, model)))
-    work = rows * hidden * 2 if halves else rows * hidden * 73 // 64  # 292 bytes for 256 elements of Q8_K
-    left: Number = 0
+    hidden = largest_of((named("feed_forward_length", _dense_width(shape)), named("experts_used", used) * _expert_width(shape), _query(shape, model),
+                         named("inner", largest(shape.get("ssm.inner_size"))), named("embedding", model.embedding)))
+    work = rows * hidden * 2 if halves else rows * hidden * 5 // 4  # 292 bytes for 256 elements of Q8_K, and the ends of blocks in the heap
+    left = formula(0)
     if not settings.flash_attention and model.heads:
         work = largest_of((work, 2 * rows * named("heads", model.heads) * _seen(model, cells)))
-        left = smallest_of((work // 2, 16 * MIB)) if cells.full.value >= 2 * cells.ubatch.value else 0  # 0 to 14 MiB measured
-    return (largest_of((0, work - 5 * rows * named("embedding", model.embedding))) + left).called("work")
+        left = smallest_of((work // 2, 16 * MIB)) if cells.full.value >= 2 * cells.ubatch.value else left  # 0 to 14 MiB measured
+    return work.called("work"), left
+
+
+def unread_bytes(model: Shape, settings: Settings, cells: Cells) -> Formula:
+    """Room in the compute buffer that prompts of tokens never touch: for embeddings as input, and a copy of them. A projector gives such input."""
+    rows = rounded_up(cells.ubatch, named("slots", settings.slots))
+    return formula(0) if settings.projector else (8 * rows * named("embedding", model.embedding)).called("unread")
 
 
 def _left_by_scores(shape: Header, model: Shape, settings: Settings, cells: Cells) -> Formula:

@@ -15,7 +15,7 @@ from ._blocks import Block
 from ._cache import Cells, Settings
 from ._gguf import Header
 from ._graph import Graph, Tensor
-from ._recurrent import delta, read_states, scan
+from ._recurrent import delta, read_rwkv, read_states, rwkv7, rwkv_forward, scan
 from ._shape import Shape, at_layer, slides
 from ._styles import STYLES, Style, copied, expert_width, forward_only, forward_width, mixed, shared_width
 
@@ -59,6 +59,8 @@ class Layers:
     def build(self) -> Graph:
         """From the embeddings to the logits."""
         current = self.block.start()
+        if self.model.block == "rwkv":
+            return self.rwkv(current)
         for index in self.chosen:
             current = self.layer(current, index)
         return self.block.finish(current)
@@ -82,6 +84,18 @@ class Layers:
         down = self.forward(normed, index)
         total = block.add(joined, down) if "forward" in style.residual else block.add(down, normed if style.after else joined)
         return block.norm(total) if style.after else total
+
+    def rwkv(self, current: Tensor) -> Graph:
+        """Layers of RWKV-7: the next one's states are read before a layer's channel mixing."""
+        block, first, states = self.block, None, read_rwkv(self.block)
+        current = self.graph.new("norm", current.lengths, current)
+        for index in self.chosen:
+            joined, normed, first = rwkv7(block, current, states, first)
+            shift, last = states[0], index == self.chosen[-1]
+            if not last:
+                states = read_rwkv(block)
+            current = rwkv_forward(block, joined, normed, shift, forward_width(self.header, index))
+        return block.finish(block.last(current))
 
     def first_part(self, source: Tensor, index: int) -> Tensor:
         """What a layer does before its feed-forward."""

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Iterable
 
 from ._cache import Settings, cache_bytes, cells_of, check, checkpoint, state
-from ._compute import MIB, compute_bytes, work_bytes
+from ._compute import MIB, compute_bytes, unread_bytes, work_bytes
 from ._formula import Formula, formula, largest_of, named, smallest_of
 from ._gguf import Header
 from ._repack import repacked
@@ -29,12 +29,14 @@ SERVER_TMP = 128 * MIB
 """Size of the container's /tmp (a tmpfs, so memory): the engine's output there grows about 6 KB a long prompt."""
 CHECKPOINTS = 4
 """Context checkpoints a slot (`n_ctx_checkpoints`) for models that cannot rewind their state; each request adds two."""
-TOKEN_BYTES = {"llama": 172, "bert": 172, "gpt2": 172, "none": 0, "no_vocab": 0}
+TOKEN_BYTES = {"llama": 172, "bert": 135, "gpt2": 172, "none": 0, "no_vocab": 0}
 """Bytes a token of the vocabulary takes in the engine's tables, by tokenizer; 166 to 171 measured."""
 TRIE_TOKEN_BYTES = 1000
 """The same for tokenizers that build a tree over the bytes of each token (t5, rwkv, plamo2, gemma4 and unknown ones)."""
 MERGE_BYTES = 113
 """Bytes of one merge rule of byte-pair encoding; 109 to 113 measured."""
+HOLE_BYTES, HOLE_MERGES = 24, 66_000
+"""Bytes a merge rule that stay free in the heap, from so many rules on; 15 to 33 measured."""
 MERGES_A_TOKEN = 9, 4
 """Merge rules a token where only the start of the header was read: 2.2 in llama-3 and gpt-oss, 1 in most."""
 TENSOR_BYTES = 10_850
@@ -100,8 +102,12 @@ def formulas(shape: Header, settings: Settings) -> dict[str, Formula]:
         "repack": repack, "prompt_cache": named("prompt_cache", settings.prompt_cache if model.cached else 0),
         "checkpoints": slots * named("checkpoints_a_slot", settings.checkpoints) * checkpoint(model, settings).called("checkpoint"),
         "projector": (named("projector", settings.projector) + PROJECTOR_COMPUTE) if settings.projector else formula(0),
-        "draft": named("draft", settings.draft), "base": _base(shape, settings) + _answer(shape, settings) + work_bytes(shape, model, settings, cells),
+        "draft": named("draft", settings.draft), "base": formula(0),
         "weights": formula(0) if settings.mmap else largest_of((0, file - repack.called("repack"))), "file": file}
+    (work, left), hole = work_bytes(shape, model, settings, cells), _hole(shape, found["kv_full"] + found["kv_window"])
+    free = largest_of((left, hole)) if left.value else hole
+    beside = _engine(shape, settings) + _answer(shape, settings) + (hole if 2 * work.value <= hole.value else work + free)
+    found["base"] = largest_of((0, beside - unread_bytes(model, settings, cells)))
     total = formula(0)
     for name in ANONYMOUS:
         total += named(name, found[name].value)
@@ -134,11 +140,13 @@ def repack_bytes(shape: Header, isa: Iterable[str]) -> tuple[int, bool]:
 
 
 def _output(shape: Header, model: Shape, settings: Settings, slots: Formula) -> Formula:
-    """One row of logits a slot; where embeddings are asked for, rows of both that grow to the longest batch (logits that nothing computes stay untouched)."""
+    """One row of logits a slot; where embeddings are asked for, rows of both that grow to the longest batch (what nothing computes stays untouched)."""
     logits = named("vocabulary", model.vocabulary)
     if not settings.embeddings:
         return 4 * slots * logits
     tokens, row = smallest_of((named("batch", settings.batch), named("context", settings.context))), named("embedding", model.embedding)
+    if (shape.pooling_type or 0) > 1:  # of one token; a mean is of all
+        return 4 * slots * (logits + row)
     if not all_logits(shape, True):
         return 4 * (slots * logits + largest_of((tokens, slots)) * row)
     return 4 * largest_of((tokens, slots)) * (logits + row)
@@ -152,14 +160,26 @@ def _answer(shape: Header, settings: Settings) -> Formula:
     return (48 * tokens * named("embedding", shape.get("embedding_length"))).called("answer")
 
 
-def _base(shape: Header, settings: Settings) -> Formula:
+def _merges(shape: Header) -> Formula:
+    """Rules of byte-pair encoding."""
+    if shape.tokenizer_model in TOKEN_BYTES and shape.tokenizer_model != "gpt2":
+        return formula(0)
+    count, a_token = MERGES_A_TOKEN
+    return named("vocabulary", shape.vocab_size) * count // a_token if shape.merge_count is None else named("merges", shape.merge_count)
+
+
+def _engine(shape: Header, settings: Settings) -> Formula:
     """Everything else of the engine's process: tables of the tokenizer, what it keeps a tensor, a cell and a thread."""
-    vocabulary, merges = named("vocabulary", shape.vocab_size), formula(0)
-    if shape.tokenizer_model not in TOKEN_BYTES or shape.tokenizer_model == "gpt2":
-        count, a_token = MERGES_A_TOKEN
-        merges = vocabulary * count // a_token if shape.merge_count is None else named("merges", shape.merge_count)
-    tables = TOKEN_BYTES.get(shape.tokenizer_model or "", TRIE_TOKEN_BYTES) * vocabulary + MERGE_BYTES * merges
+    tables = TOKEN_BYTES.get(shape.tokenizer_model or "", TRIE_TOKEN_BYTES) * named("vocabulary", shape.vocab_size) + MERGE_BYTES * _merges(shape)
     kept = TENSOR_BYTES * named("tensors", shape.tensor_count) + 320 * named("context", settings.context)
     nodes = 40 * NODE_BYTES * smallest_of((named("ubatch", settings.ubatch), named("batch", settings.batch))) if shape.architecture in NODES else 0
-    start = 11 * MIB // 2 + (0 if shape.tokenizer_model in ("llama", "bert") else 2 * MIB)  # 5.3 measured, and 7.4 with byte-pair encoding
-    return (tables.called("tokenizer") + kept + nodes + start).called("engine") + (0 if settings.mmap else 2 * MIB)
+    start = 23 * MIB // 4 + (0 if shape.tokenizer_model in ("llama", "bert") else 2 * MIB)  # 5.3 measured, and 7.4 with byte-pair encoding
+    return (tables.called("tokenizer") + kept + nodes + start).called("engine") + (0 if settings.mmap else 4 * MIB)
+
+
+def _hole(shape: Header, cache: Formula) -> Formula:
+    """What the tokenizer's tables leave free in the heap while they are built, for long lists of merges; a cache that fits takes of it."""
+    if _merges(shape).value < HOLE_MERGES:
+        return formula(0)
+    hole = HOLE_BYTES * _merges(shape)
+    return (hole - cache if cache.value <= hole.value else hole).called("hole")

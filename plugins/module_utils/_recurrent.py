@@ -119,3 +119,67 @@ def delta(block: Block, normed: Tensor) -> Tensor:
     gate = graph.new("gate", lengths, graph.view(graph.new("gate", (inner, rows), normed)))
     found = graph.over("hidden", lengths, found, gate)
     return graph.view(graph.new("recurrent", (block.embedding, part, slots), graph.view(found)))
+
+
+def rwkv7(block: Block, source: Tensor, states: tuple[Tensor, Tensor], first: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+    """Time mixing of RWKV-7: its sum with the source, its norm of it, and the values, which later layers (`first` given) mix with theirs."""
+    graph, slots, part, rows, width, get = block.graph, block.slots, block.part, block.rows, block.embedding, block.header.get
+    head, ranks = Dim("head", get("wkv.head_size") or 64), [get(f"attention.{name}_lora_rank") or 64 for name in ("decay", "iclr", "value_residual_mix", "gate")]
+    cube, flat, heads = (width, part, slots), (width, rows), (head, width // head, rows)
+    shift, state = states
+    normed = graph.new("norm", cube, graph.view(source))
+    mixed = graph.over("shifted", cube, graph.new("shifted", cube, graph.view(shift), graph.view(normed)), normed)
+    six = graph.new("six", (*cube, 6), mixed)
+    six = graph.over("six", six.lengths, six, normed)
+
+    def low_rank(rank: int) -> Tensor:
+        return graph.new("low_rank", flat, graph.new("low_rank", (rank, rows), graph.view(six)))
+    receptance = graph.view(graph.new("receptance", flat, graph.view(six)))
+    decay = graph.view(low_rank(ranks[0]))
+    key = graph.new("key", flat, graph.view(six))
+    rate = low_rank(ranks[1])
+    scaled = graph.over("key", flat, key)
+    change = graph.over("key", flat, graph.over("key", flat, rate, scaled), scaled)
+    mixed_key = graph.view(graph.over("key", flat, key, change))
+    values = graph.new("value", flat, graph.view(six))
+    if first is None:
+        first, value = values, graph.view(values)
+    else:
+        difference = graph.over("value", flat, first, values)
+        gate = graph.new("low_rank", flat, graph.new("low_rank", (ranks[2], rows), graph.view(six)))
+        value = graph.view(graph.over("value", flat, values, graph.over("value", flat, difference, gate)))
+    unit = graph.new("unit", heads, graph.view(graph.over("key", flat, key)))
+    negative = graph.over("unit", heads, unit)
+    turned = graph.over("unit", heads, unit, graph.view(rate))
+    found = graph.new("scanned", (width, Dim("rows_and_states", rows + head * slots)), receptance, decay, mixed_key, value, negative, turned, graph.view(state))
+    graph.sink(graph.view(found))
+    kept = graph.view(normed)
+    out = graph.view(graph.new("norm", heads, graph.view(found)))
+    out = graph.over("norm", flat, out)
+    bonus = graph.over("bonus", heads, mixed_key, receptance)
+    bonus = graph.over("bonus", heads, value, graph.new("bonus", (1, width // head, rows), bonus))
+    out = graph.over("norm", flat, out, graph.view(bonus))
+    gated = graph.new("low_rank", flat, graph.new("low_rank", (ranks[3], rows), graph.view(six)))
+    out = graph.new("recurrent", flat, graph.over("norm", flat, out, gated))
+    joined = graph.over("sum", cube, graph.view(out), graph.view(source))
+    normed = graph.new("norm", cube, joined)
+    graph.sink(graph.view(graph.new("shifted", (width, 2, slots), kept, graph.view(normed))))
+    return joined, normed, first
+
+
+def rwkv_forward(block: Block, joined: Tensor, normed: Tensor, shift: Tensor, width: int) -> Tensor:
+    """Channel mixing: the feed-forward of RWKV."""
+    graph, rows = block.graph, block.rows
+    cube, flat = (block.embedding, block.part, block.slots), (block.embedding, rows)
+    mixed = graph.new("shifted", cube, graph.view(shift), graph.view(normed))
+    flatnormed = graph.view(normed)
+    mixed = graph.over("shifted", flat, graph.over("shifted", flat, graph.view(mixed), flatnormed), flatnormed)
+    hidden = graph.over("hidden", (Dim("feed_forward", width), rows), graph.new("hidden", (Dim("feed_forward", width), rows), mixed))
+    return graph.over("sum", flat, graph.new("down", flat, hidden), graph.view(joined))
+
+
+def read_rwkv(block: Block) -> tuple[Tensor, Tensor]:
+    """Shifted tokens and states of all slots."""
+    count, head = block.header.get("token_shift_count") or 2, block.header.get("wkv.head_size") or 64
+    shift = block.graph.new("states", (block.embedding, count, block.slots), copies(block))
+    return shift, block.graph.new("states", (block.embedding, head, block.slots), copies(block))

@@ -83,6 +83,7 @@ STYLES: dict[str, Style] = dict((
     *_rows("qwen35 qwen35moe", Style(gated=True, positions=4, shared="gate")), ("qwen3next", Style(gated=True, shared="gate")),
     ("bert", replace(_ENCODER, copied=False)), ("nomic-bert", replace(_ENCODER, fused_until=10, ffn="gated")),
     ("jina-bert-v3", replace(_ENCODER, fused_until=14)),
+    ("rwkv7", Style(inplace=False)),
     *_rows("eurobert dream llada llada-moe rnd1", Style(order="qkv")), ("gemma-embedding", Style(order="qkv", scaled=True)),
     ("neo-bert", Style(order="qkv", fused=True, ffn="joined")), ("modern-bert", Style(order="qkv", fused=True, ffn="joined", inplace=False))))
 WIDE = frozenset("""llama granite granitemoe granite_swa granitehybrid dbrx phimoe minimax-m2 olmoe hunyuan-moe mistral3 minicpm jamba""".split())

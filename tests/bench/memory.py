@@ -1,7 +1,7 @@
 """Memory planned against what llama.cpp says and what the kernel counts, on shape files.
 
 Runs the engine of the lab's backend image as LocalAI runs it, reads its own buffer lines, and the process's RssAnon after it is ready
-and after a prompt as long as the context. Shapes have few layers and short contexts (see `tests/bench/shapes.py`): formulas are per layer
+and after a prompt as long as the context (one a slot, all at once, where slots have caches of their own). Shapes have few layers and short contexts (see `tests/bench/shapes.py`): formulas are per layer
 and per cell, two slow cores are not. Nothing is asserted.
 """
 from __future__ import annotations
@@ -13,6 +13,7 @@ import subprocess
 import tempfile
 import time
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Callable, Iterable, Iterator, Sequence
@@ -107,8 +108,11 @@ def measure(home: Path, model: Path, settings: Settings) -> dict[str, int]:
         try:
             await_ready(process, log)
             found = {"loaded": rss_anon(process.pid)}
-            prompt = [300 + number % 200 for number in range(min(settings.context, settings.context // (1 if settings.unified else settings.slots)) - 4)]
-            ask("/embeddings", {"content": prompt}) if settings.embeddings else ask("/completion", {"prompt": prompt, "n_predict": 2})
+            streams = 1 if settings.unified else settings.slots
+            prompt = [300 + number % 200 for number in range(settings.context // streams - 4)]
+            path, word = ("/embeddings", "content") if settings.embeddings else ("/completion", "prompt")
+            with ThreadPoolExecutor(streams) as prompts:
+                list(prompts.map(lambda slot: ask(path, {word: prompt, "n_predict": 2, "id_slot": slot}), range(streams)))
             found["anonymous"] = rss_anon(process.pid)
         finally:
             process.terminate()

@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 from ansible_collections.localai.fleet.plugins.module_utils import _capacity, _cgroup
 from ansible_collections.localai.fleet.plugins.module_utils._errors import FleetError
+from host_cases import FURTHER
 from host_trees import (
     CG,
     CPU,
@@ -333,12 +334,24 @@ CASES = {
 }
 
 
+CASES.update(FURTHER)
+
+
 @pytest.mark.parametrize("name", CASES)
 def test_read_capacity(tmp_path, name):
     files, want = CASES[name]
     got = _capacity.read_capacity(plant(tmp_path, files)).as_dict()
     got["numa"] = len(got["numa_nodes"])
     assert {key: got[key] for key in want} == want
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_fields_agree(tmp_path, name):
+    got = _capacity.read_capacity(plant(tmp_path, CASES[name][0]))
+    assert {cpu for core in got.cores for cpu in core.cpus} == set(got.allowed_cpus)
+    assert (len(got.cores) or None, sum(core.performance for core in got.cores) or None) == (got.physical_cores_allowed, got.performance_cores_allowed)
+    assert 1 <= got.usable_cores <= max(1, got.performance_cores_allowed or 0) and got.usable_cores <= max(1, got.quota_cores or got.usable_cores)
+    assert _capacity.Capacity.from_dict(got.as_dict()) == got
 
 
 @pytest.mark.parametrize("name", ["SMT", "dual socket", "P and E cores", "missing: everything"])
