@@ -39,7 +39,7 @@ def test_terms_have_name_bytes_formula_and_values() -> None:
 
 def test_a_part_of_several_terms_is_told_once() -> None:
     text = told(terms=explain(GEMMA_1B, Settings()))
-    assert text.count("  .cells = ") == 1 and text.count("  .rows = ") == 1 and "cells * streams" in text and "2 * rows * (cells" in text
+    assert text.count("  .cells = ") == 1 and text.count("  .micro_batch = ") == 1 and "cells * streams" in text and "2 * cells * rows" in text
 
 
 @pytest.mark.parametrize("shape", [LLAMA_1B, GEMMA_1B])
