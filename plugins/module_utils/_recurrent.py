@@ -124,7 +124,8 @@ def delta(block: Block, normed: Tensor) -> Tensor:
 def rwkv7(block: Block, source: Tensor, states: tuple[Tensor, Tensor], first: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
     """Time mixing of RWKV-7: its sum with the source, its norm of it, and the values, which later layers (`first` given) mix with theirs."""
     graph, slots, part, rows, width, get = block.graph, block.slots, block.part, block.rows, block.embedding, block.header.get
-    head, ranks = Dim("head", get("wkv.head_size") or 64), [get(f"attention.{name}_lora_rank") or 64 for name in ("decay", "iclr", "value_residual_mix", "gate")]
+    head = Dim("head", get("wkv.head_size") or 64)
+    ranks = [get(f"attention.{name}_lora_rank") or 64 for name in ("decay", "iclr", "value_residual_mix", "gate")]
     cube, flat, heads = (width, part, slots), (width, rows), (head, width // head, rows)
     shift, state = states
     normed = graph.new("norm", cube, graph.view(source))

@@ -20,11 +20,12 @@ class Style:
     """What differs. Names of nodes are as in `_blocks`.
 
     `order` of the products q, k and v. `copied`: positions or norms make new queries and keys. `fused`: the three come from one product;
-    `fused_until` where files have either: the most tensors a layer of those that have. `gated`: queries come with a gate for what attention gives.
+    `fused_until` where files have either: the most tensors a layer of those that have. `gated`: queries come with a gate for attention's result.
     `ffn`: gated, plain, or joined (gate and up in one product). `parallel` to attention: the feed-forward of attention's norm, "first"
     attention's output, then it; "last" it, then attention's output; "late" the residual between them; "own" like late with a norm of its own.
     `before` and `after`: norms before each part, or after each sum. `inplace`: norms work in place (those by root mean square do).
-    `placed`: positions are embedded. `scaled`: embeddings are scaled by row. `positions` of a token. `residual` comes first in the sums after attention, forward, or both.
+    `placed`: positions are embedded. `scaled`: embeddings are scaled by row. `positions` of a token.
+    `residual` comes first in the sums after attention, forward, or both.
     `early`: the last layer chooses its rows before attention's output. `weights` of experts: words of norm, raw, bias, before.
     `shared` experts: "" no, "add", "gate" (weighted), "dense" (a dense feed-forward beside).
     """
@@ -78,7 +79,8 @@ STYLES: dict[str, Style] = dict((
     ("glm4moe", Style(positions=4, weights="bias norm", shared="add")), ("bailingmoe2", Style(fused=True, weights="bias norm", shared="add")),
     ("grok", Style(shared="dense")), ("llama4", Style(order="qkv", weights="before", shared="add")),
     ("exaone-moe", Style(order="qkv", weights="bias norm", shared="add")),
-    ("jamba", Style(copied=False, weights="", residual="attention forward")), *_rows("lfm2 lfm2moe", Style(order="qkv", residual="attention forward", early=True, weights="bias norm")),
+    ("jamba", Style(copied=False, weights="", residual="attention forward")),
+    *_rows("lfm2 lfm2moe", Style(order="qkv", residual="attention forward", early=True, weights="bias norm")),
     *_rows("nemotron_h nemotron_h_moe", Style(copied=False, ffn="plain", weights="bias norm", shared="add")),
     *_rows("qwen35 qwen35moe", Style(gated=True, positions=4, shared="gate")), ("qwen3next", Style(gated=True, shared="gate")),
     ("bert", replace(_ENCODER, copied=False)), ("nomic-bert", replace(_ENCODER, fused_until=10, ffn="gated")),

@@ -1,8 +1,8 @@
 """Memory planned against what llama.cpp says and what the kernel counts, on shape files.
 
 Runs the engine of the lab's backend image as LocalAI runs it, reads its own buffer lines, and the process's RssAnon after it is ready
-and after a prompt as long as the context (one a slot, all at once, where slots have caches of their own). Shapes have few layers and short contexts (see `tests/bench/shapes.py`): formulas are per layer
-and per cell, two slow cores are not. Nothing is asserted.
+and after a prompt as long as the context (one a slot, all at once, where slots have caches of their own). Shapes have few layers and
+short contexts (see `tests/bench/shapes.py`): formulas are per layer and per cell, two slow cores are not. Nothing is asserted.
 """
 from __future__ import annotations
 
