@@ -70,7 +70,7 @@ def test_a_revision_comes_and_goes_beside_what_is_served(hosts: dict[str, Host])
     served, container = revision(host), started(host)
     beside = f"{MODEL}.00000000"
     content = host.check_output("cat %s/%s.yaml", SETTINGS, served).replace(served, beside) + "\n"
-    arguments = {"name": beside, "content": content, "path": SETTINGS, "records": "/opt/localai/state/instances.json",
+    arguments = {"name": beside, "content": f"{{% raw %}}{content}{{% endraw %}}", "path": SETTINGS, "records": "/opt/localai/state/instances.json",
                  "api_key": host.check_output("docker exec localai printenv LOCALAI_API_KEY")}
     asked(host, "localai", "/v1/chat/completions", {"model": MODEL, "max_tokens": 1, "messages": [{"role": "user", "content": "Hello"}]})
     done = [module(host, "localai_model", arguments, check=check) for check in (True, False, True, False)]
