@@ -29,7 +29,7 @@ _LISTS = ("licenses", "licenses_denied", "publishers")
 _WHOLE = ("min_age_days", "max_age_days", "consider", "count")
 _MARK = re.compile(r"^# sha256 of what follows: ([0-9a-f]{64})\n", re.MULTILINE)
 _HEAD = """---
-# Written by the playbook localai.fleet.choose_models, the previous content is beside it as {previous}.
+# Written by the playbook localai.fleet.choose_models{previous}.
 # Change it as you like: the playbook will not overwrite what was changed by hand unless it is told to.
 """
 
@@ -96,10 +96,15 @@ def choose_models(
     return new, _told(wanted, new)
 
 
-def file_text(wanted: Sequence[Mapping[str, Any]], previous: str) -> str:
-    """The file's text: the models, and a digest by which a change by hand is seen. The same models give the same bytes."""
-    body = block({"models_wanted": [_marked(dict(item)) for item in wanted]}, in_order=True)
-    return f"{_HEAD.format(previous=previous)}# sha256 of what follows: {_digest(body)}\n{body}"
+def file_text(wanted: Sequence[Mapping[str, Any]], previous: str = "") -> str:
+    """The file's text: the models, and a digest by which a change by hand is seen. The same models give the same bytes.
+
+    `previous` names the file that keeps what it held, for a file of group variables: Ansible reads those, so LocalAI's templates are marked in it.
+    """
+    items = [_marked(item) if previous else dict(item) for item in wanted]
+    body = block({"models_wanted": items}, in_order=True)
+    beside = f", the previous content is beside it as {previous}" if previous else ""
+    return f"{_HEAD.format(previous=beside)}# sha256 of what follows: {_digest(body)}\n{body}"
 
 
 def by_hand(text: str) -> str:

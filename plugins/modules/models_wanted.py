@@ -152,7 +152,7 @@ def main() -> None:
         if path:
             refuse_what_hides(path)
         old = _kept.read(os.path.dirname(path), [name]).get(name, "") if path else params["content"] or ""
-        text = _choice.file_text(new, f"{name}.previous")
+        text = _choice.file_text(new, f"{name}.previous" if path else "")
         if text != old:
             refuse_what_is_by_hand(old, path or name, params["overwrite"])
         if path and text != old and not module.check_mode:

@@ -103,6 +103,8 @@ def test_templates_of_localai_are_none_of_ansible():
     item = {**SMALL, "template": {"chat": "{{.Input}}\nOutput:"}}
     text = file_text([item], "x")
     assert 'chat: !unsafe "{{.Input}}' in text and models_of(text, "x") == [item] and file_text(models_of(text, "x"), "x") == text
+    elsewhere = file_text([item])
+    assert "unsafe" not in elsewhere and "previous" not in elsewhere and models_of(elsewhere, "x") == [item] and by_hand(elsewhere) == ""
 
 
 @pytest.mark.parametrize("text, words", [
