@@ -1,13 +1,13 @@
 # Copyright (c) 2026 localai.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The filter that reads what a run of choose_models.yml was told."""
+"""Filters that read what a run of choose_models.yml was told, and what it kept."""
 from __future__ import annotations
 
 import json
 from typing import Any, Callable, Mapping
 
-from ansible_collections.localai.fleet.plugins.module_utils._choice import parse_choice
+from ansible_collections.localai.fleet.plugins.module_utils._choice import models_of, parse_choice
 from ansible_collections.localai.fleet.plugins.plugin_utils._filters import told
 
 
@@ -16,8 +16,13 @@ def choice(variables: Mapping[str, Any]) -> dict[str, Any]:
     return parse_choice(json.loads(json.dumps(variables))).as_dict()
 
 
+def kept_models(text: str) -> list[dict[str, Any]]:
+    """The wanted models of the file models.yml that is kept with the lock; none without it."""
+    return json.loads(json.dumps(models_of(text, "models.yml")))
+
+
 class FilterModule:
-    """Names by which the role common calls it."""
+    """Names by which the role common calls them."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
-        return {"choice": told(choice)}
+        return {"choice": told(choice), "kept_models": told(kept_models)}

@@ -82,13 +82,17 @@ def test_a_lock_is_fetched_stored_and_fetched_again(site: Site, store: str) -> N
 
 
 def test_chosen_models_are_kept_beside_the_lock_and_wanted_where_the_inventory_wants_none(site: Site) -> None:
-    models = "---\nmodels_wanted:\n  - name: tiny\n    source: hf://acme/Tiny-GGUF\n"
-    put = {"common_lock_files": {"models.yml": models, "fleet.lock.yml": "one\n"}, "common_lock_changes": ["models.yml: tiny"]}
-    show = {"name": "show", "ansible.builtin.debug": {"msg": "wanted {{ __common_wanted | map(attribute='name') | join(',') }}."}}
+    models = '---\nmodels_wanted:\n  - name: tiny\n    source: hf://acme/Tiny-GGUF\n    template: {chat: !unsafe "{{.Input}}\\nOutput:"}\n'
+    (site.folder / "chosen").write_text(models)
+    read = {"name": "read", "ansible.builtin.slurp": {"src": str(site.folder / "chosen")}, "register": "chosen"}
+    put = {**entry("lock_store"), "vars": {"common_lock_files": "{{ {'models.yml': chosen.content | b64decode, 'fleet.lock.yml': 'one\n'} }}",
+                                           "common_lock_changes": ["models.yml: tiny"]}}
+    show = {"name": "show", "ansible.builtin.debug": {
+        "msg": "wanted {{ __common_wanted | map(attribute='name') | join(',') }}.{{ __common_wanted[0].template.chat | default('') }}"}}
     own = {**show, "vars": {"models_wanted": [{"name": "other"}]}}
-    _read, changed, output = site.run("git", entry("lock_fetch"), entry("lock_store"), show, own, **put)
+    _read, changed, output = site.run("git", entry("lock_fetch"), read, put, show, own)
     assert changed == 1 and site.kept("git") == {"models.yml": models, "fleet.lock.yml": "one\n"}
-    assert "wanted tiny." in output and "wanted other." in output
+    assert "wanted tiny.{{.Input}}" in output and "wanted other." in output
 
 
 def test_what_someone_else_stored_in_between_stays(site: Site) -> None:

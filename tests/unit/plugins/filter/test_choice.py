@@ -1,4 +1,4 @@
-"""The filter choice: the engine's answer as plain data, its error as Ansible's."""
+"""What was chosen, and what is kept: the engine's answer as plain data, its error as Ansible's."""
 from __future__ import annotations
 
 import pytest
@@ -12,3 +12,18 @@ def test_a_choice_and_one_that_cannot_be_meant():
         "models": "1", "aliases": {"gpt-4": "1"}, "presets": ["all"], "search": None, "options": {}, "only": False, "overwrite": False}
     with pytest.raises(AnsibleFilterError, match="Did you mean choose_models"):
         choice({"choose_model": "1"})
+
+
+@pytest.mark.parametrize("text, models", [
+    ("", []), ("---\nmodels_wanted: []\n", []),
+    ('models_wanted:\n  - {name: m, source: "hf://a/b", template: {chat: !unsafe "{{.Input}}"}}\n',
+     [{"name": "m", "source": "hf://a/b", "template": {"chat": "{{.Input}}"}}]),
+])
+def test_kept_models_are_plain_data(text, models):
+    found = FilterModule().filters()["kept_models"](text)
+    assert found == models and all(type(item["template"]["chat"]) is str for item in found)
+
+
+def test_a_kept_file_that_holds_something_else_is_told():
+    with pytest.raises(AnsibleFilterError, match="holds something else .models.yml"):
+        FilterModule().filters()["kept_models"]("- a\n")
