@@ -240,7 +240,7 @@ candidates:
     downloads: {description: Downloads of the last 30 days., type: int, returned: success}
     likes: {description: Likes of the repository., type: int, returned: success}
     created: {description: Day on which the repository was made., type: str, returned: success, sample: "2026-10-01"}
-    preset: {description: Name of the preset it is of, or null., type: str, returned: success}
+    preset: {description: "Name of the preset it is of, or null.", type: str, returned: success}
     wanted: {description: An item of C(models_wanted) for it., type: dict, returned: success}
     notes: {description: Sentences for who chooses., type: list, elements: str, returned: success}
     plan:
