@@ -175,7 +175,7 @@ def test_a_projector_is_planned_with_its_model(run_module: Run) -> None:
     models = [result["plan"]["hosts"]["ai1"]["instances"][0]["models"][0] for result in (without, with_it)]
     assert [model["projector"] for model in models] == [None, "e" * 64]
     assert models[1]["memory"]["projector"] >= 100 << 20 and models[0]["memory"]["projector"] == 0
-    assert models[1]["memory"]["anonymous"] - models[0]["memory"]["anonymous"] == models[1]["memory"]["projector"]
+    assert models[1]["memory"]["anonymous"] - models[0]["memory"]["anonymous"] >= models[1]["memory"]["projector"]
     assert [sum(" projector = " in line for line in result["explanation"]) for result in (without, with_it)] == [0, 1]
 
 
