@@ -41,7 +41,7 @@ def _complete(header: Header, model: Shape) -> bool:
         needed += ["attention.kv_lora_rank", "rope.dimension_count", "attention.key_length_mla", "attention.value_length_mla"]
     if model.block == "delta":
         needed += [f"ssm.{name}" for name in ("inner_size", "state_size", "group_count", "time_step_rank")]
-    if model.block not in ("mamba1", "mamba2") or any(layer.kv_heads for layer in model.layers):
+    if model.block not in ("mamba1", "mamba2", "rwkv") or any(layer.kv_heads for layer in model.layers):
         needed.append("attention.head_count")
     return all(get(name) for name in needed) and not (header.architecture == "bert" and get("expert_used_count"))
 

@@ -174,6 +174,7 @@ def _engine(shape: Header, settings: Settings) -> Formula:
     kept = TENSOR_BYTES * named("tensors", shape.tensor_count) + 320 * named("context", settings.context)
     nodes = 40 * NODE_BYTES * smallest_of((named("ubatch", settings.ubatch), named("batch", settings.batch))) if shape.architecture in NODES else 0
     start = 23 * MIB // 4 + (0 if shape.tokenizer_model in ("llama", "bert") else 2 * MIB)  # 5.3 measured, and 7.4 with byte-pair encoding
+    start += 384 * 1024 * (settings.slots - 1)  # requests at once; 0.3 MiB each measured
     return (tables.called("tokenizer") + kept + nodes + start).called("engine") + (0 if settings.mmap else 4 * MIB)
 
 

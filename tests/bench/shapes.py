@@ -155,12 +155,12 @@ def _dense() -> dict[str, ShapeFile]:
     full = ATTENTION + GATED
     return {
         "llama-3.2-1b": ShapeFile("llama", full, llama(4, 2048, 8192, 32, 8), TIED, vocabulary=128_256, merges=280_147),
-        "llama-3.1-8b": ShapeFile("llama", full, llama(4, 4096, 14_336, 32, 8), vocabulary=128_256, merges=280_147),
+        "llama-3.1-8b": ShapeFile("llama", full, llama(2, 4096, 14_336, 32, 8), vocabulary=128_256, merges=280_147),
         "qwen2.5-0.5b": ShapeFile("qwen2", ATTENTION + BIASES + GATED, llama(6, 896, 4864, 14, 2), TIED, vocabulary=151_936, kind="Q4_0"),
         "qwen3-0.6b": ShapeFile("qwen3", full + NORMS, llama(6, 1024, 3072, 16, 8, 128), TIED, vocabulary=151_936),
-        "qwen3-8b-q8-cache": ShapeFile("qwen3", full + NORMS, llama(4, 4096, 12_288, 32, 8, 128), vocabulary=151_936,
+        "qwen3-8b-q8-cache": ShapeFile("qwen3", full + NORMS, llama(2, 4096, 12_288, 32, 8, 128), vocabulary=151_936,
                                        settings={"type_k": "q8_0", "type_v": "q8_0"}),
-        "llama-2-7b": ShapeFile("llama", full, llama(4, 4096, 11_008, 32, 32), tokenizer="llama"),
+        "llama-2-7b": ShapeFile("llama", full, llama(2, 4096, 11_008, 32, 32), tokenizer="llama"),
         "no-flash-attention": ShapeFile("llama", full, llama(4, 2048, 8192, 32, 8), TIED, vocabulary=128_256, merges=280_147,
                                         settings={"flash_attention": False, "context": 1024}),
         "not-mapped": ShapeFile("llama", full, llama(4, 2048, 8192, 32, 8), TIED, settings={"mmap": False}),
@@ -175,8 +175,8 @@ def _dense() -> dict[str, ShapeFile]:
         "starcoder2-3b": ShapeFile("starcoder2", ATTENTION + BIASES + "attn_norm.bias E; attn_output.bias E; ffn_norm E; ffn_norm.bias E; " + PLAIN,
                                    llama(4, 3072, 12_288, 24, 2), TIED + "; output_norm.bias E", vocabulary=49_152),
         "falcon-7b": ShapeFile("falcon", "attn_norm E; attn_norm.bias E; attn_qkv E QKV; attn_output Q E; ffn_up E F; ffn_down F E; ",
-                               llama(4, 4544, 18_176, 71, 1), HEAD + "; output_norm.bias E", vocabulary=65_024),
-        "command-r": ShapeFile("command-r", ATTENTION + "ffn_gate E F; ffn_up E F; ffn_down F E; ", llama(2, 8192, 22_528, 64, 64, logit_scale=0.0625),
+                               llama(2, 4544, 18_176, 71, 1), HEAD + "; output_norm.bias E", vocabulary=65_024),
+        "command-r": ShapeFile("command-r", ATTENTION + "ffn_gate E F; ffn_up E F; ffn_down F E; ", llama(1, 8192, 22_528, 64, 64, logit_scale=0.0625),
                                TIED, vocabulary=256_000),
         "olmo-2": ShapeFile("olmo2", "attn_q E Q; attn_k E K; attn_v E V; attn_output Q E; attn_q_norm Q; attn_k_norm K; " + AFTER
                             + "ffn_gate E F; ffn_up E F; ffn_down F E; ", llama(4, 2048, 8192, 16, 16), vocabulary=100_352)}
@@ -193,10 +193,10 @@ def _windows() -> dict[str, ShapeFile]:
         "gpt-oss-20b": ShapeFile("gpt-oss", ATTENTION + BIASES + "attn_output.bias E; attn_sinks H; post_attention_norm E; "
                                  + EXPERTS.replace("ffn_norm E; ", "") + "ffn_gate_inp.bias X; ffn_gate_exps.bias FX X; ffn_up_exps.bias FX X; "
                                  "ffn_down_exps.bias E X; ",
-                                 llama(4, 2880, 2880, 64, 8, 64, expert_count=8, expert_used_count=4, expert_feed_forward_length=2880,
+                                 llama(2, 2880, 2880, 64, 8, 64, expert_count=8, expert_used_count=4, expert_feed_forward_length=2880,
                                        attention__sliding_window=128), vocabulary=201_088, merges=446_189, kind="MXFP4"),
         "cohere-2": ShapeFile("cohere2", ATTENTION + "ffn_gate E F; ffn_up E F; ffn_down F E; ",
-                              llama(8, 4096, 14_336, 32, 8, attention__sliding_window=4096, logit_scale=0.25, rope__dimension_count=128), TIED,
+                              llama(4, 4096, 14_336, 32, 8, attention__sliding_window=4096, logit_scale=0.25, rope__dimension_count=128), TIED,
                               vocabulary=256_000),
         "gemma-3n": ShapeFile("gemma3n", gemma + NORMS + "inp_gate E A; proj A E; post_norm E; altup_correct_coef 4 4; altup_correct_scale E; "
                               "altup_predict_coef 4 16; altup_router E 4; altup_router_norm E; laurel_l E 64; laurel_r 64 E; laurel_post_norm E; ",
