@@ -2,10 +2,11 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # This file is private to the collection localai.fleet.
-"""The engine's compute buffer: the largest phase of a block, and what lives beside it.
+"""The engine's compute buffer, and what products need beside it.
 
-ggml's allocator reuses what is no longer needed, so a graph takes as much as its largest moment. The phases are
-measured, not derived; none is below what the engine was seen to allocate.
+Where the graph of an architecture is known (`_layers`), ggml's allocator is replayed on it and the buffer is exact. Elsewhere it is a
+bound: the largest phase of a block, and what lives beside it. Those phases are measured, not derived; none is below what the engine was
+seen to allocate.
 """
 from __future__ import annotations
 
@@ -15,37 +16,30 @@ from ._gguf import Header
 from ._graph import explained, replay
 from ._layers import graphs
 from ._shape import ENCODERS, HYBRID, INDEXED, Shape, all_logits, at_layer, largest
+from ._styles import WIDE
 
 MIB = 1 << 20
-UNGATED = frozenset("""phi2 falcon gptneox gpt2 starcoder starcoder2 mpt bloom codeshell bert nomic-bert-moe jina-bert-v3 nemotron nemotron_h
-    nemotron_h_moe arcee apertus jais2""".split())
+UNGATED = frozenset("bert nomic-bert-moe".split())
 """Feed-forward layers of one product, an activation, and one product back."""
-PARALLEL = frozenset("cohere2 cohere2moe falcon bert smallthinker qwen".split())
-"""Blocks that hold one more row of the embedding's width."""
-PARALLEL_MIXTURES = frozenset("gemma4 qwen3next qwen35moe".split())
-"""The same where there are experts."""
-WIDEST = {"plamo2": 8, "lfm2moe": 7, "granitehybrid": 9, "falcon-h1": 7, "gemma3n": 14, "smallthinker": 7}
-"""Blocks that hold still more rows of the embedding's width."""
-WIDE_HYBRID = frozenset("granitehybrid falcon-h1 nemotron_h nemotron_h_moe".split())
-"""The same in the recurrent blocks of these."""
-FUSED = frozenset("falcon gpt2 gptneox bloom mpt jais openelm plamo3 codeshell starcoder qwen minicpm3".split())
+ROWS = {"bert": 6, "cohere2moe": 6, "gemma3n": 14, "plamo2": 8, "smallthinker": 7}
+"""Rows of the embedding's width that a feed-forward holds; 5 elsewhere."""
+MORE_ROWS: dict[str, dict[str, int]] = {
+    "bailingmoe": {"experts": 1}, "cohere2moe": {"experts": 2}, "deepseek32": {"always": 2}, "gemma3n": {"quantized": 2, "narrow": 2},
+    "gemma4": {"experts": 2, "quantized": 1, "gaps": 1}, "glm-dsa": {"always": 2}, "hy_v3": {"experts": 2}, "laguna": {"experts": 1},
+    "llama-embed": {"always": 1, "experts": 1, "scores": 1}, "minimax-m3": {"always": 2}, "plamo2": {"asked": 1, "scores": 1},
+    "step35": {"quantized": 1}, "talkie": {"asked": 1}}
+"""Rows more, by what is so (`_more_rows`)."""
+BESIDE_SCORES = {"gemma4": 8, "step35": 5, "cohere2moe": 5, "plamo2": 5, "talkie": 1}
+"""Rows more that attention with scores holds; 4 in other hybrids, 1 where queries are wider than the embedding."""
+FUSED = frozenset("minicpm3 plamo3".split())
 """Query, keys and values come from one product (minicpm3: of two), and stay in its result."""
 ONLY_EXPERTS = frozenset("""qwen2moe qwen3moe qwen35moe qwen3next qwen3vlmoe olmoe gpt-oss llama granitemoe phimoe dbrx grok minimax-m2 mellum granite
     mistral3""".split())
 """Every layer is a mixture when there are experts: `feed_forward_length` is another thing there."""
-SHARED_EXPERTS = frozenset("qwen2moe exaone-moe hunyuan-moe step35 qwen3next qwen35moe hy_v3 laguna llama4 cohere2moe grovemoe deepseek deepseek2".split())
-"""Mixtures with an expert that every token uses, whether a key says so or not."""
-WIDE_EXPERTS = frozenset(("llama4", "grok", "grovemoe", "arctic", "cohere2moe", "qwen3next", "qwen35moe"))
-"""Mixtures that hold the widest and the longest rows of their experts at once, whatever their sizes."""
-EXPERTS_AS_WIDE_AS_DENSE = frozenset("""llama llama-embed granite granitemoe granite_swa granitehybrid dbrx phimoe grok minimax-m2 minimax-01 olmoe
-    hunyuan-moe mistral3 minicpm jamba arctic""".split())
-"""`feed_forward_length` is the width of an expert, whatever another key says."""
-LATE = frozenset("command-r falcon phi2 plamo talkie".split())
-"""Blocks that hold one more row of the width where keys or values are quantized or scores are held."""
-MIXTURE_ROWS = {"hy_v3": 2, "bailingmoe2": 1, "cohere2moe": 2, "gemma4": 1, "deepseek2": 1, "mistral4": 1, "laguna": 1, "exaone-moe": 1,
-                "bailingmoe": 1, "glm4moe": 1}
-"""Rows more that the mixtures of these hold."""
-GATED_QUERY = frozenset(("qwen3next", "qwen35", "qwen35moe"))
+SHARED_EXPERTS = frozenset("arctic cohere2moe grovemoe hy_v3 laguna step35".split())
+"""Mixtures that hold one more output row an expert, for what every token uses, whether a key says so or not."""
+WIDE_EXPERTS = frozenset("arctic cohere2moe grovemoe".split())
+"""Of these, those that hold it whatever the sizes of their experts."""
 
 
 def compute_bytes(shape: Header, model: Shape, settings: Settings, cells: Cells) -> Formula:
@@ -145,8 +139,7 @@ def _feed_forward(shape: Header, model: Shape, settings: Settings) -> Formula:
     """Elements a token that the feed-forward phase holds at once."""
     name, width = shape.architecture, named("embedding", model.embedding)
     mixed = bool(shape.get("expert_used_count"))
-    rows = WIDEST.get(name, 6 if name in PARALLEL or (mixed and name in PARALLEL_MIXTURES) else 5)
-    rows += _more_rows(shape, model, settings)
+    rows = ROWS.get(name, 5) + _more_rows(shape, model, settings)
     held = (1 if name in UNGATED else 3) * named("feed_forward_length", _dense_width(shape)) + rows * width
     if mixed:
         held = largest_of((held, _experts(shape, width, rows)))
@@ -165,19 +158,13 @@ def _layer_inputs(shape: Header) -> Formula:
 
 def _more_rows(shape: Header, model: Shape, settings: Settings) -> int:
     """Rows of the width that settings add: quantizing copies, and scores leave gaps that not every row fits."""
-    name, mixed, quantized = shape.architecture, bool(shape.get("expert_used_count")), _quantized(settings)
-    gaps = quantized or not settings.flash_attention
-    rows = (gaps or settings.embeddings) * (name in LATE or name == "plamo2") + gaps * mixed + 4 * (mixed and settings.embeddings)
-    rows += MIXTURE_ROWS.get(name, 0) * mixed + settings.embeddings * (name in HYBRID) + 2 * (name in INDEXED)
-    rows += quantized * {"gemma3n": 2, "gemma4": 1, "step35": 1}.get(name, 0) + gaps * (name in ("gemma4", "llama4"))
-    rows += (1 + mixed) * (name == "llama-embed") + (name == "phi2" and not _fused(shape)) + (not model.cached and settings.ubatch % 256 != 0)
-    rows += not settings.flash_attention and (name == "llama-embed" or name == "plamo2")
-    return rows + 2 * (name == "gemma3n" and _dense_width(shape) < 2 * model.embedding)
-
-
-def _fused(shape: Header) -> bool:
-    """Whether phi2's queries, keys and values are one tensor, as files have it: ten tensors a layer, fourteen when apart."""
-    return shape.tensor_count <= 12 * shape.get("block_count")
+    mixed, quantized, scores = bool(shape.get("expert_used_count")), _quantized(settings), not settings.flash_attention
+    gaps = quantized or scores
+    so = {"always": True, "experts": mixed, "quantized": quantized, "scores": scores, "gaps": gaps, "asked": gaps or settings.embeddings,
+          "narrow": _dense_width(shape) < 2 * model.embedding}
+    rows = sum(more for what, more in MORE_ROWS.get(shape.architecture, {}).items() if so[what])
+    rows += gaps * mixed + 4 * (mixed and settings.embeddings) + settings.embeddings * (shape.architecture in HYBRID)
+    return rows + (not model.cached and settings.ubatch % 256 != 0)
 
 
 def _quantized(settings: Settings) -> bool:
@@ -190,11 +177,11 @@ def _experts(shape: Header, width: Formula, rows: int) -> Formula:
     used, expert = named("experts_used", largest(shape.get("expert_used_count"))), named("expert_width", _expert_width(shape))
     hidden, out = used * expert, used * width
     shared = largest(shape.get("expert_shared_feed_forward_length")) or (shape.get("expert_shared_count") or 0) * expert.value
-    if shape.architecture in WIDE_EXPERTS:
-        held = rows * width + 3 * hidden + out
-    elif hidden.value > width.value and 2 * expert.value >= width.value:
+    beside = bool(shared) or shape.architecture in SHARED_EXPERTS
+    long = hidden.value > width.value
+    if long and 2 * expert.value >= width.value and shape.architecture not in WIDE_EXPERTS:
         held = rows * width + 3 * hidden
-    elif hidden.value > width.value or shared or shape.architecture in SHARED_EXPERTS:
+    elif long or beside:
         held = rows * width + 3 * hidden + out
     elif used.value == 1:
         held = largest_of(((rows + 3) * width, rows * width + 3 * hidden))
@@ -205,7 +192,7 @@ def _experts(shape: Header, width: Formula, rows: int) -> Formula:
 
 def _expert_width(shape: Header) -> int:
     dense, expert = (largest(shape.get(f"{name}feed_forward_length")) for name in ("", "expert_"))
-    return dense if shape.architecture in EXPERTS_AS_WIDE_AS_DENSE else expert or dense
+    return dense if shape.architecture in WIDE else expert or dense
 
 
 def _dense_width(shape: Header) -> int:
@@ -241,11 +228,8 @@ def _attention(shape: Header, model: Shape, settings: Settings, cells: Cells, ro
 def _beside_scores(shape: Header, model: Shape, settings: Settings, width: Formula, query: Formula, values: Formula) -> Formula:
     """Elements a token that are held beside the scores of attention."""
     name = shape.architecture
-    queries = 4 if name in GATED_QUERY else 3
-    beside = 3 * width + queries * query + (4 if name in FUSED or shape.get("expert_used_count") else 2) * values
+    beside = 3 * width + 3 * query + (4 if name in FUSED or shape.get("expert_used_count") else 2) * values
     beside += 2 * width + 3 * values if model.window else 0
-    if name in GATED_QUERY and _quantized(settings):
-        beside += query + values
     held = largest_of((beside, 6 * width + 2 * values, 5 * width + 3 * values))
     if shape.get("expert_used_count"):  # experts do not fit into the scores' room at once
         held = largest_of((held, _feed_forward(shape, model, settings) * 3 // 4))
@@ -253,17 +237,15 @@ def _beside_scores(shape: Header, model: Shape, settings: Settings, width: Formu
         return held + 10 * width + 2 * _layer_inputs(shape) + 3 * named("feed_forward_length", _dense_width(shape))
     if name == "minimax-01":
         return held + named("heads", model.heads) * settings.ubatch
-    more = 8 if name == "gemma4" else 5 if name in ("step35", "cohere2moe") else 4 if name in HYBRID else 1 if name in LATE or query.value > width.value else 0
+    more = BESIDE_SCORES.get(name, 4 if name in HYBRID else 1 if query.value > width.value else 0)
     more += name in FUSED and query.value > width.value
-    return held + more * width + (values if name in LATE else 0)
+    return held + more * width + (values if name == "talkie" else 0)
 
 
 def _flash(name: str, quantized: bool, width: Formula, query: Formula, values: Formula) -> Formula:
     """Elements a token that flash attention holds at once, without scores."""
     if name in FUSED:
         own = 2 * width + 4 * query + 2 * values
-    elif name in GATED_QUERY:
-        own = (6 if quantized else 5) * width + 4 * query + 2 * values
     else:
         own = 5 * width + (2 if query.value > width.value else 1) * query
     if name in FUSED and query.value > width.value:
@@ -294,18 +276,13 @@ def _recurrent(shape: Header, model: Shape, settings: Settings, rows: Formula) -
     width, state, slots = named("embedding", model.embedding), named("state_bytes", model.state_bytes), named("slots", settings.slots)
     inner = named("inner", shape.get("ssm.inner_size") or 2 * model.embedding)
     grouped = named("groups", shape.get("ssm.group_count") or 0) * named("state_size", shape.get("ssm.state_size") or 0)
-    wide = shape.architecture in WIDE_HYBRID and (_quantized(settings) or not settings.flash_attention)
-    first = (5 if wide else 3 if shape.architecture in WIDE_HYBRID else 2 if shape.architecture in HYBRID else 1) * width
-
-    if shape.architecture == "falcon-h1" and _query(shape, model).value > width.value:
-        first += _query(shape, model)
+    first = (2 if shape.architecture in HYBRID else 1) * width
 
     def copies(several: int) -> Number:
         return state if settings.slots == 1 else several * slots * state
 
     if model.block == "mamba1":
-        copied = shape.architecture == "jamba" and (_quantized(settings) or not settings.flash_attention)
-        return 4 * rows * (first + (width if copied else 0) + 7 * inner) + slots * state
+        return 4 * rows * (first + 7 * inner) + slots * state
     if model.block == "mamba2":
         return 4 * rows * (first + 7 * inner + 6 * grouped + named("time_steps", shape.get("ssm.time_step_rank") or 0)) + copies(2)
     if model.block in ("delta", "kda"):

@@ -88,7 +88,8 @@ STYLES: dict[str, Style] = dict((
     ("rwkv7", Style(inplace=False)),
     *_rows("eurobert dream llada llada-moe rnd1", Style(order="qkv")), ("gemma-embedding", Style(order="qkv", scaled=True)),
     ("neo-bert", Style(order="qkv", fused=True, ffn="joined")), ("modern-bert", Style(order="qkv", fused=True, ffn="joined", inplace=False))))
-WIDE = frozenset("""llama granite granitemoe granite_swa granitehybrid dbrx phimoe minimax-m2 olmoe hunyuan-moe mistral3 minicpm jamba""".split())
+WIDE = frozenset("""llama granite granitemoe granite_swa granitehybrid dbrx phimoe minimax-m2 olmoe hunyuan-moe mistral3 minicpm jamba
+    llama-embed minimax-01 arctic""".split())
 """`feed_forward_length` is the width of an expert, whatever another key says."""
 LEADING = frozenset("deepseek deepseek2 deepseek2-ocr glm4moe dots1 bailingmoe2 mistral4 exaone-moe ernie4_5-moe lfm2moe".split())
 """The first `leading_dense_block_count` layers are no mixtures."""
