@@ -1,6 +1,6 @@
 """Newer files of the model in the Hub: proposed, reviewed, tried, judged, served, taken back; and bad ones that no name ever points to.
 
-Clients ask for gpt-4 through the edge all the time, and none of their requests fails.
+Clients ask for gpt-4 through the edge all the time, and none of their requests fails. Collected only by its path: it takes longer than the other checks.
 """
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ def test_the_reviewed_proposal_is_applied_and_no_request_fails(playbook: Callabl
     assert run.code == 0, run.output[-4000:]
     assert clients.failed == [] and clients.answers > 10
     assert [entry["path"] for entry in hub("/__requests__") if "/api/models" in entry["path"]] == [], "exactly the reviewed proposal"
-    assert locked() != old and PREVIOUS.read_bytes() == lock
+    assert locked() != old and PREVIOUS.read_bytes() == lock and not PROPOSAL.exists()
     now = {name: state(host) for name, host in hosts.items()}
     for name, host in hosts.items():
         assert now[name]["container"] == before[name]["container"], "no container is made anew, the limit is back"
@@ -216,8 +216,7 @@ def test_a_killed_refresh_is_put_back_by_the_next_run(playbook: Callable[..., Ru
 
 
 def test_only_what_nothing_needs_is_reclaimed(playbook: Callable[..., Run], hosts: dict[str, Host]) -> None:
-    locks = [yaml.safe_load(path.read_text()) or {"models": {}} for path in (LOCK, PREVIOUS, PROPOSAL)]
-    kept = {lock["models"][MODEL]["files"][0]["sha256"] for lock in locks if lock["models"]}
+    kept = {yaml.safe_load(path.read_text())["models"][MODEL]["files"][0]["sha256"] for path in (LOCK, PREVIOUS, PROPOSAL) if path.exists()}
     before = {name: blobs(host) for name, host in hosts.items()}
     assert any(found - kept for found in before.values()), "the bad ones"
     report = playbook("refresh_models", "--tags", "reclaim", "-e", json.dumps({"refresh_keep_days": 0}))
