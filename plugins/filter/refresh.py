@@ -105,7 +105,8 @@ def gate_verdict(new: Mapping[str, Any], model: str, prompts: Sequence[Any], old
     return _gate.judge(str(model), asked, None if old is None else _plain(old), _plain(new), limits, memory).as_dict()
 
 
-def reclaimed(found: Sequence[Any], locks: Mapping[str, Any], plans: Sequence[Any], settings: Sequence[str], now: float, count: int, days: float) -> dict[str, Any]:
+def reclaimed(found: Sequence[Any], locks: Mapping[str, Any], plans: Sequence[Any], settings: Sequence[str], now: float, count: int,
+              days: float) -> dict[str, Any]:
     """Which blobs of a host may go, and why the others stay."""
     why = _reclaim.references(_plain(locks), _plain(plans), list(settings))
     return _reclaim.reclaim(_plain(found), why, float(now), _reclaim.Retention(int(count), float(days))).as_dict()

@@ -68,7 +68,8 @@ class Prompt:
 DEFAULTS = (
     Prompt("capital", "What is the capital of France?", contains=("Paris",), script="latin"),
     Prompt("sum", "What is 2 + 2? Answer with the number only.", contains=("4", "four"), max_tokens=16),
-    Prompt("choice", "Which of these is an animal: table, horse, cloud? Answer with one word.", choices=("table", "horse", "cloud"), answer="horse", max_tokens=16),
+    Prompt("choice", "Which of these is an animal: table, horse, cloud? Answer with one word.", max_tokens=16,
+           choices=("table", "horse", "cloud"), answer="horse"),
     Prompt("word", "Say only the word: yes", contains=("yes",), max_tokens=32, stops=True),
     Prompt("data", 'Answer with JSON only: {"name": "Ada", "age": 36}', json=True),
     Prompt("translation", "Translate to German: Good morning", contains=("Guten Morgen",), script="latin"),

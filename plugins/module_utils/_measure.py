@@ -104,7 +104,8 @@ def _rerank(client: Client, model: str, prompt: Prompt) -> dict[str, Any]:
     results = _dig(answer.json(), "results")
     scores = {_dig(entry, "index"): _dig(entry, "relevance_score") for entry in results} if answer.status == 200 and isinstance(results, list) else {}
     known = {index: score for index, score in scores.items() if isinstance(index, int) and isinstance(score, (int, float))}
-    return {"error": "" if known else _said(answer), "first": max(known, key=lambda index: known[index]) if known else None, "seconds": round(answer.seconds, 4)}
+    first = max(known, key=lambda index: known[index]) if known else None
+    return {"error": "" if known else _said(answer), "first": first, "seconds": round(answer.seconds, 4)}
 
 
 def _cosine(one: Any, other: Any) -> Optional[float]:

@@ -50,13 +50,14 @@ def check_proposal(base: str, current_text: str, current: Mapping[str, Any], pro
     `base`: what `text_digest` said of the lock that it was made from.
     """
     if base != text_digest(current_text):
-        raise FleetError("The lock moved since the proposal was made", where, f"made from {base[:12] or 'nothing'}, the lock is {text_digest(current_text)[:12]}",
-                         "Propose again, and review that.")
+        raise FleetError("The lock moved since the proposal was made", where,
+                         f"made from {base[:12] or 'nothing'}, the lock is {text_digest(current_text)[:12]}", "Propose again, and review that.")
     if (current.get("images") or {}) != (proposal.get("images") or {}):
         raise FleetError("The proposal changes images", where, "another image than the lock's", "A refresh changes models; propose again.")
     there, then = set(current.get("models") or {}), set(proposal.get("models") or {})
     if there != then:
-        raise FleetError("The proposal has other models than the lock", where, some(sorted(there ^ then)), "Deploy what is wanted with site.yml, then propose again.")
+        raise FleetError("The proposal has other models than the lock", where, some(sorted(there ^ then)),
+                         "Deploy what is wanted with site.yml, then propose again.")
 
 
 def going_back(current: Mapping[str, Any], previous: Mapping[str, Any]) -> dict[str, Any]:
@@ -179,7 +180,8 @@ def _check_same(names: Sequence[str], before: Mapping[str, Any], after: Mapping[
 def _canaries(names: Sequence[str], found: Mapping[str, Mapping[str, Any]], given: str) -> list[str]:
     """The fewest hosts that have every changed model between them, hosts that hold both first."""
     if given and (given not in found or not found[given]["models"]):
-        raise FleetError("The canary has nothing to refresh", "refresh_canary", given, f"Hosts that do are {some([host for host in found if found[host]['models']])}.")
+        others = some([host for host in found if found[host]["models"]])
+        raise FleetError("The canary has nothing to refresh", "refresh_canary", given, f"Hosts that do are {others}.")
     left, chosen = set(names), []
     while left:
         ranked = sorted(found, key=lambda host: (host != given, found[host]["mode"] != BESIDE, -len(left & set(found[host]["models"])), host))

@@ -159,7 +159,9 @@ def test_back_to_the_lock_before_and_forward_again(playbook: Callable[..., Run],
     ("plain", {"refresh_memory_share": 0.2}, "too big: its process holds"),
     ("big", {}, "The plan cannot place gemma-3-270m as asked"),
 ], ids=["gibberish", "slow", "too big", "no place"])
-def test_a_bad_model_never_gets_a_name(playbook: Callable[..., Run], hosts: dict[str, Host], edge: Edge, variant: str, more: dict[str, Any], reason: str) -> None:
+def test_a_bad_model_never_gets_a_name(
+    playbook: Callable[..., Run], hosts: dict[str, Host], edge: Edge, variant: str, more: dict[str, Any], reason: str,
+) -> None:
     before, lock = {name: state(host) for name, host in hosts.items()}, LOCK.read_bytes()
     publish(STATE / "hub", variant)
     seen: set[str] = set()

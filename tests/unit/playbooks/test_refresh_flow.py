@@ -18,7 +18,8 @@ import yaml
 ROOT = Path(__file__).resolve().parents[3]
 ROLE = "localai.fleet.refresh"
 KEPT = {"proceed", "only_first", "only_others", "only_drained", "only_begun", "reached", "together", "fault", "tell"}
-PLAYS = ("First host", "The other hosts, one by one", "Names", "Lock", "Way back of a host that is drained", "Way back of the other hosts, one by one", "Outcome")
+PLAYS = ("First host", "The other hosts, one by one", "Names", "Lock", "Way back of a host that is drained",
+         "Way back of the other hosts, one by one", "Outcome")
 FACTS = {"Drain it": "true", "Ask it again": "false"}
 NOTHING = {"mode": "none", "canary": False, "models": []}
 HOSTS = {

@@ -122,7 +122,8 @@ def test_without_an_old_model_all_must_hold() -> None:
 @pytest.mark.parametrize("new, reason", [
     (seen(capital=SALAD, word=SALAD, sum=SALAD, story=SALAD), "properties that the old model's answers hold are lost (capital fluent"),
     (seen(capital=LOOP, word=LOOP, sum=LOOP, story=LOOP), "are lost (capital fluent"),
-    (seen(capital="Rome, of course.", sum="It is 5."), "2 of 9 properties that the old model's answers hold are lost (capital contains, sum contains); 10% may be"),
+    (seen(capital="Rome, of course.", sum="It is 5."),
+     "2 of 9 properties that the old model's answers hold are lost (capital contains, sum contains); 10% may be"),
     (seen(word="yes<|im_end|>\n<|im_start|>"), "tokens of a chat template are in the answers to word: its template is wrong"),
     ({**seen(), "word": {**seen()["word"], "stopped": False}}, "the answers to word do not end by themselves"),
     (seen(story=""), "no answer to story (an empty answer)"),
