@@ -1,7 +1,7 @@
 # Two commands matter: `make demo` and `make test`. `make help` lists the rest.
 SHELL := /bin/bash -o pipefail
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-down check test bench fuzz setup lint unit docs sanity engine molecule
+.PHONY: help demo demo-down check test bench fuzz setup lint unit docs sanity awx engine molecule
 
 PYTHON ?= python3
 BIN := $(CURDIR)/.venv/bin
@@ -35,6 +35,7 @@ test: setup  ## everything
 	@$(STEP) unit+contract -- $(MAKE) -s unit
 	@$(STEP) docs -- $(MAKE) -s docs
 	@$(STEP) sanity -- $(MAKE) -s sanity
+	@$(STEP) awx -- $(MAKE) -s awx
 	@$(STEP) engine -- $(MAKE) -s engine
 	@$(STEP) molecule -- $(MAKE) -s molecule
 
@@ -44,13 +45,16 @@ lint:  ## yamllint, ansible-lint (production), changelog fragments
 	@antsibull-changelog lint
 
 unit:  ## unit tables and the rules of the design, two at a time
-	@pytest -n 2 -m 'not engine' tests/unit tests/contract/design
+	@pytest -n 2 -m 'not engine' tests/unit tests/contract/design tests/contract/awx/test_arguments.py
 
 docs:  ## module, role and plugin documentation builds without a warning
 	@bash tests/tools/docs.sh
 
 sanity:  ## ansible-test sanity on a copy of what git knows, no ignore file
 	@bash tests/tools/sanity.sh
+
+awx:  ## the role awx against a strict stub of AWX's API; FLEET_AWX="HOST TOKEN" asks a real AWX
+	@pytest tests/contract/awx/test_role.py
 
 engine: setup  ## tests that need the engine: the edge on real nginx, the LocalAI contract
 	@$(BIN)/python -m tests.lab up --instance test
