@@ -212,11 +212,15 @@ def refusal(item: Listing, policy: Policy, now: datetime) -> str:
 
 
 def groups(listings: Sequence[Listing], policy: Policy) -> list[list[Listing]]:
-    """Re-uploads of one model together, the best publisher first; groups in the list's own order."""
+    """Re-uploads of one model together, the best publisher first, of one publisher the plain quant first; groups in the list's own order."""
     found: dict[str, list[Listing]] = {}
     for item in listings:
         found.setdefault(item.group, []).append(item)
-    return [sorted(group, key=lambda item: (*_publisher(item, policy), -item.likes, -item.downloads)) for group in found.values()]
+
+    def place(item: Listing) -> tuple[Any, ...]:
+        return (*_publisher(item, policy), policy.quant not in item.labels, -item.likes, -item.downloads)
+
+    return [sorted(group, key=place) for group in found.values()]
 
 
 def parse_size(value: Any, where: str) -> int:

@@ -204,6 +204,13 @@ def test_groups_are_by_model_and_the_maker_comes_first():
     assert groups(items, Policy(publishers=("robot",)))[0][0].owner == "robot"
 
 
+def test_of_one_publisher_the_plain_quant_comes_first():
+    plain = listed(repository="mradermacher/X-7B-GGUF", paths=("X-7B.Q4_K_M.gguf",), likes=1)
+    weighted = listed(repository="mradermacher/X-7B-i1-GGUF", paths=("X-7B.i1-Q4_K_M.gguf",), likes=99)
+    assert groups([weighted, plain], Policy()) == [[plain, weighted]]
+    assert groups([plain, weighted], Policy(quant="I1-Q4_K_M")) == [[weighted, plain]]
+
+
 @pytest.mark.parametrize("data, words", [
     ({"size": 1}, ("unknown key", "size", "max_size")), ({"sort": "best"}, ("sort is unknown", "trending")), ({"category": "poems"}, ("category is unknown",)),
     ({"count": 0}, ("count is out of range", "1 to 50")), ({"consider": 501}, ("1 to 500",)), ({"max_age_days": -1}, ("max_age_days",)),
