@@ -5,6 +5,7 @@
 """What a Hub's list says of a repository, and what follows from it: base model, kind of model, family. Pure; nothing it says is believed."""
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -211,7 +212,7 @@ def _gated(value: Any) -> str:
 
 
 def _number(value: Any) -> int | None:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or value != value or value in (float("inf"), float("-inf")):
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or (isinstance(value, float) and not math.isfinite(value)):
         return None
     return int(value)
 

@@ -14,6 +14,7 @@ try:
 except ImportError:  # only the controller needs it, and Ansible itself brings it there
     yaml = None
 
+
 class Unsafe(str):
     """A text that Ansible must not take for a template of its own when it reads the file."""
 

@@ -51,8 +51,8 @@ def test_a_file_by_hand_is_not_overwritten_unless_told(run_module, path, text, h
     assert path.with_name("models.yml.previous").read_text() == before
 
 
-@pytest.mark.parametrize("text, words", [("models_wanted: []\nproxy_domain: x\n", "other variables too"), ("- x\n", "holds something else"),
-                                        ("a: [", "cannot be read")])
+@pytest.mark.parametrize("text, words", [
+    ("models_wanted: []\nproxy_domain: x\n", "other variables too"), ("- x\n", "holds something else"), ("a: [", "cannot be read")])
 def test_a_file_that_holds_something_else_is_never_overwritten(run_module, path, text, words):
     path.parent.mkdir(parents=True)
     path.write_text(text)
