@@ -73,7 +73,7 @@ def test_a_copied_inventory_gets_a_plan(tmp_path: Path, outside: dict[str, str],
         command, cwd=ROOT, check=False, timeout=240, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         env={**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_NOCOLOR": "true", "ANSIBLE_FORCE_COLOR": "false"})
     assert done.returncode == 0, done.stdout[-4000:]
-    wanted = yaml.safe_load((ROOT / "inventories" / name / "group_vars" / "localai.yml").read_text())["models_wanted"]
+    wanted = yaml.safe_load((ROOT / "inventories" / name / "group_vars" / "localai" / "main.yml").read_text())["models_wanted"]
     assert set(yaml.safe_load((tmp_path / "fleet.lock.yml").read_text())["models"]) == {model["name"] for model in wanted}
     placed = set(re.findall(r"(ai\d\.example\.com) +(\S+) +\d", done.stdout))
     assert {model for _host, model in placed} == {model["name"] for model in wanted}

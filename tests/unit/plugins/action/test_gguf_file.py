@@ -196,7 +196,8 @@ def test_the_controller_dies_and_the_next_one_watches_on(server: hub.HubServer, 
     watched = any(line.startswith("localhost: tiny ") for line in second.stdout)
     server.switches.clear()
     assert watched and not controller.target.exists()
-    assert "changed=1" in second.stdout.read(), "communicate would lose what is in the buffer already"
+    # Whether this run counts as a change depends on which of the two jobs looked first. communicate() would lose what is buffered.
+    assert "failed=0" in second.stdout.read()
     assert second.wait(timeout=60) == 0
     assert controller.target.read_bytes() == BODY
     assert sent(server) == [SIZE]
