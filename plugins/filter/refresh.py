@@ -9,7 +9,7 @@ import re
 from typing import Any, Callable, Mapping, Sequence
 
 from ansible_collections.localai.fleet.plugins.filter.roles import model_yaml
-from ansible_collections.localai.fleet.plugins.module_utils import _gate, _lock, _reclaim, _refresh
+from ansible_collections.localai.fleet.plugins.module_utils import _gate, _lock, _lock_diff, _reclaim, _refresh
 from ansible_collections.localai.fleet.plugins.plugin_utils._filters import told
 
 _BASE = re.compile(r"# Proposed in place of the lock ([0-9a-f]{64})\.\n")
@@ -42,6 +42,11 @@ def refresh_names(proposal: Mapping[str, Any], current: Mapping[str, Any], curre
     base = found.group(1) if found else _refresh.text_digest(current_text)
     _refresh.check_proposal(base, current_text, _plain(current), _plain(proposal), where)
     return _refresh.changed_models(_plain(current), _plain(proposal))
+
+
+def refresh_changes(proposal: Mapping[str, Any], current: Mapping[str, Any]) -> list[str]:
+    """What a proposal changes, in lines for people, wherever it came from."""
+    return _lock_diff.diff(_lock.validate(_plain(current)), _lock.validate(_plain(proposal)))
 
 
 def refresh_checked(states: Mapping[str, Any], lock: Mapping[str, Any]) -> bool:
@@ -116,6 +121,8 @@ class FilterModule:
     """Names by which the role refresh calls them."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
-        found = (proposal_text, proposed_lock, refresh_names, refresh_checked, rollback_lock, refresh_both, refresh_parts, refresh_candidates, refresh_target,
-                 refresh_repair, gate_prompts, gate_verdict, reclaimed)
+        found = (
+            proposal_text, proposed_lock, refresh_names, refresh_changes, refresh_checked, rollback_lock, refresh_both, refresh_parts,
+            refresh_candidates, refresh_target, refresh_repair, gate_prompts, gate_verdict, reclaimed,
+        )
         return {function.__name__: told(function) for function in found}

@@ -43,6 +43,12 @@ def test_the_same_proposal_stays_the_same() -> None:
     assert FILTERS["proposal_text"](_lock.dump(_lock.validate(lock(OLD))), "the lock", kept) != kept
 
 
+def test_what_a_proposal_changes_is_told_wherever_it_came_from() -> None:
+    (line,) = FILTERS["refresh_changes"](lock(NEW), lock(OLD))
+    assert line.startswith("model m: ") and OLD[:12] in line and NEW[:12] in line
+    assert FILTERS["refresh_changes"](lock(NEW), lock(NEW)) == []
+
+
 @pytest.mark.parametrize("kept", ["", "models: {}\n", "# Proposed in place of the lock abc.\n"])
 def test_what_is_no_proposal_proposes_nothing(kept: str) -> None:
     assert FILTERS["proposed_lock"](kept) == ""
