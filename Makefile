@@ -1,7 +1,7 @@
 # Two commands matter: `make demo` and `make test`. `make help` lists the rest.
 SHELL := /bin/bash -o pipefail
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-down check test bench fuzz setup lint unit docs sanity awx engine molecule
+.PHONY: help demo demo-down check test bench fuzz setup lint unit docs sanity awx engine environment molecule
 
 PYTHON ?= python3
 BIN := $(CURDIR)/.venv/bin
@@ -59,6 +59,10 @@ awx:  ## the role awx against a strict stub of AWX's API; FLEET_AWX="HOST TOKEN"
 engine: setup  ## tests that need the engine: the edge on real nginx, the LocalAI contract
 	@$(BIN)/python -m tests.lab up --instance test
 	@pytest -m engine tests/edge tests/contract/localai
+
+environment: setup  ## the execution environment: built, and site.yml run in it twice on the lab's servers
+	@$(BIN)/python -m tests.lab up --instance test
+	@pytest tests/system/run_environment.py
 
 molecule: setup  ## every scenario: converge, idempotence, verify
 	@molecule -c molecule/config.yml test --all
