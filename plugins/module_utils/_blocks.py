@@ -159,11 +159,12 @@ class Block:
         (_, heads, _), (value, _, _) = shapes["q"], shapes["v"]
         cells = Dim(f"{side}cells", (self.cells.window if layer.window else self.cells.full).value)
         flash, streams = self.settings.flash_attention, self.cells.streams
-        graph.sink(graph.view(made["k"]), self.input(f"{side}places_k", rows, width=8))
-        places = (rows,) if flash else (rows, Dim("widest_values", max(item.kv_heads * item.value for item in self.model.layers)))
-        if not flash and not made["v"].lengths:  # a part of a product of all three is copied
-            made["v"] = graph.new("v", shapes["v"], made["v"])
-        graph.sink(graph.view(made["v"]), self.input(f"{side}places_v", *places, width=8))
+        if "k" in made:  # else the layer reads the cache of an earlier one
+            graph.sink(graph.view(made["k"]), self.input(f"{side}places_k", rows, width=8))
+            places = (rows,) if flash else (rows, Dim("widest_values", max(item.kv_heads * item.value for item in self.model.layers)))
+            if not flash and not made["v"].lengths:  # a part of a product of all three is copied
+                made["v"] = graph.new("v", shapes["v"], made["v"])
+            graph.sink(graph.view(made["v"]), self.input(f"{side}places_v", *places, width=8))
         query = graph.view(made["q"])
         if flash:
             return graph.view(graph.new("attended", (value, heads, rows), query, self.input(f"{side}mask", cells, rows, width=2)))
@@ -236,10 +237,10 @@ class Block:
             hidden = graph.over("hidden", size, graph.new("up", size, source))
         return graph.new("down", (self.embedding, rows), hidden)
 
-    def mixture(self, source: Tensor, used: int, count: int, width: int) -> Tensor:
-        """Experts: chosen by the router's scores, weighted, and summed."""
+    def mixture(self, source: Tensor, used: int, count: int, width: int, choice: tuple[Tensor, Tensor] | None = None) -> Tensor:
+        """Experts: chosen by the router's scores (of another source where `choice` is given), weighted, and summed."""
         graph, rows, words = self.graph, source.lengths[-1], self.style.weights.split()
-        chosen, weights = self.chosen(source, used, count)
+        chosen, weights = choice or self.chosen(source, used, count)
         size, item = (Dim("expert_width", width), Dim("experts_used", used), rows), graph.view(source)
         if "before" in words:
             item = graph.new("repeated", (self.embedding, used, rows), item)

@@ -14,6 +14,7 @@ from typing import Iterator
 from ._blocks import Block
 from ._cache import Cells, Settings
 from ._gguf import Header
+from ._gemma4 import Gemma4
 from ._graph import Graph, Tensor
 from ._recurrent import delta, read_rwkv, read_states, rwkv7, rwkv_forward, scan
 from ._shape import Shape, at_layer, slides
@@ -31,7 +32,8 @@ def graphs(header: Header, model: Shape, settings: Settings, cells: Cells) -> It
         style = replace(style, parallel="")
     kinds = (True, False) if not header.tensor_count else (header.tensor_count <= style.fused_until * len(model.layers),)
     for fused in kinds if style.fused_until else (style.fused,):
-        yield Layers(Block(header, model, settings, cells, replace(style, fused=fused))).build()
+        block = Block(header, model, settings, cells, replace(style, fused=fused))
+        yield Gemma4(block, replayed(header, model, style)).build() if header.architecture == "gemma4" else Layers(block).build()
 
 
 def _complete(header: Header, model: Shape) -> bool:
@@ -185,6 +187,6 @@ def replayed(header: Header, model: Shape, style: Style) -> list[int]:
 
 def _kind(header: Header, model: Shape, style: Style, index: int) -> tuple[object, ...]:
     """All that makes a layer's graph."""
-    layer, window = model.layers[index], bool(model.window) and not model.cached and slides(header, index)
+    layer, window = model.layers[index], bool(model.window) and (not model.cached or header.architecture == "gemma4") and slides(header, index)
     return (layer, window, mixed(header, index), copied(header, layer, index, style), forward_width(header, index),
             at_layer(header.get("attention.head_count"), index), at_layer(header.get("expert_used_count"), index))

@@ -72,7 +72,7 @@ STYLES: dict[str, Style] = dict((
     *_rows("qwen dbrx", Style(fused=True)), ("openelm", Style(fused=True, residual="attention", early=True)),
     *_rows("qwen2vl qwen3vl qwen3vlmoe hunyuan_vl paddleocr", Style(positions=4)),
     ("glm4", Style(positions=4, ffn="joined")),
-    *_rows("gemma2 gpt-oss mellum mimo2", Style(order="qkv")), ("gemma3", Style(order="qkv", scaled=True)),
+    *_rows("gemma2 gpt-oss mellum mimo2", Style(order="qkv")), *_rows("gemma3 gemma4", Style(order="qkv", scaled=True)),
     *_rows("olmo2 exaone4", Style(order="qkv", before=False)),
     *_rows("olmoe qwen2moe deepseek", Style(weights="", shared="add")),
     *_rows("deepseek2 dots1 mistral4 deepseek2-ocr", Style(weights="bias norm", shared="add")),
