@@ -70,7 +70,8 @@ def write(path: Path, text: str) -> None:
 
 
 def test_the_environment_holds_what_the_collection_needs(image: str) -> None:
-    script = "ansible-galaxy collection list --format json; python3 -c 'import huggingface_hub; print(huggingface_hub.__version__)'; git --version; ssh -V; id -u"
+    script = ("ansible-galaxy collection list --format json; python3 -c 'import huggingface_hub; print(huggingface_hub.__version__)'; "
+              "git --version; ssh -V; id -u")
     done = subprocess.run(["docker", "run", "--rm", "--network", "none", image, "bash", "-ec", script], capture_output=True, text=True, check=True, timeout=120)
     assert '"localai.fleet"' in done.stdout and '"awx.awx"' in done.stdout
     wanted = re.search(r"^huggingface_hub==(\S+)$", (environment.ROOT / "meta" / "requirements.txt").read_text(), re.MULTILINE)

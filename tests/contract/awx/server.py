@@ -115,9 +115,11 @@ class Store:
             item["next_run"] = "2026-12-01T02:00:00Z" if item["enabled"] else None
         related = {"survey_spec": f"{url}survey_spec/"}
         if item.get("unified_job_template"):
-            related["unified_job_template"] = next(f"/api/v2/{of}/{item['unified_job_template']}/" for of in UNIFIED if item["unified_job_template"] in self.kinds[of])
+            template = item["unified_job_template"]
+            related["unified_job_template"] = next(f"/api/v2/{of}/{template}/" for of in UNIFIED if template in self.kinds[of])
         roles = {f"{role}_role": {"id": f"{kind}.{number}.{role}"} for role in ("admin", "read", "execute", "approval")}
-        counts = {other: sum(one.get("organization") == number for one in self.kinds[other].values()) for other in ("teams", "inventories", "projects", "job_templates")}
+        counts = {other: sum(one.get("organization") == number for one in self.kinds[other].values())
+                  for other in ("teams", "inventories", "projects", "job_templates")}
         success = self.links.get((kind, number, "success_nodes"), [])
         return {**item, "id": number, "url": url, "type": kind.rstrip("s"), "related": related, "success_nodes": success,
                 "summary_fields": {"object_roles": roles, "related_field_counts": counts}}

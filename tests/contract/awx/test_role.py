@@ -80,7 +80,8 @@ def told(done: "subprocess.CompletedProcess[str]") -> str:
 @pytest.fixture(scope="module")
 def runs(run: Run) -> dict[str, "subprocess.CompletedProcess[str]"]:
     """A prediction on an empty AWX, the real run, the prediction after it, and the second run."""
-    return {name: run("awx", *arguments) for name, arguments in (("predicted", ["--check"]), ("first", ["-vvv", "--diff"]), ("after", ["--check"]), ("second", []))}
+    wanted = {"predicted": ["--check"], "first": ["-vvv", "--diff"], "after": ["--check"], "second": []}
+    return {name: run("awx", *arguments) for name, arguments in wanted.items()}
 
 
 def test_the_quartet(runs) -> None:
@@ -113,7 +114,8 @@ def test_awx_has_what_jobs_need(runs, awx) -> None:
     kind = store.kinds["credential_types"][by["credentials"]["unit Hugging Face"][1]["credential_type"]]
     assert kind["injectors"] == {"env": {"HF_TOKEN": "{{ token }}"}} and kind["inputs"]["fields"][0]["secret"] is True
     steps = by["workflow_job_template_nodes"]
-    assert [store.links[("workflow_job_template_nodes", steps[one][0], "success_nodes")] for one in ("propose", "approve")] == [[steps["approve"][0]], [steps["apply"][0]]]
+    followed = [store.links[("workflow_job_template_nodes", steps[one][0], "success_nodes")] for one in ("propose", "approve")]
+    assert followed == [[steps["approve"][0]], [steps["apply"][0]]]
     assert store.kinds["workflow_approval_templates"][steps["approve"][1]["unified_job_template"]]["timeout"] == 72000
     assert by["schedules"]["unit refresh with approval"][1]["rrule"] == "DTSTART;TZID=Europe/Berlin:20260101T023000 RRULE:FREQ=WEEKLY;INTERVAL=1;BYDAY=MO,TH"
 

@@ -90,6 +90,7 @@ def test_the_artifact_ships_what_users_need_and_nothing_else(tmp_path: Path) -> 
     with tarfile.open(next(tmp_path.glob("localai-fleet-*.tar.gz"))) as artifact:
         top = {name.split("/")[0] for name in artifact.getnames()}
     needed = {"LICENSE", "README.md", "meta", "playbooks", "plugins", "roles"}
-    allowed = needed | {"bindep.txt", "requirements.txt", "CHANGELOG.rst", "CONTRIBUTING.md", "FILES.json", "MANIFEST.json", "changelogs", "docs", "inventories"}
+    allowed = needed | {"bindep.txt", "requirements.txt", "CHANGELOG.rst", "CONTRIBUTING.md", "FILES.json", "MANIFEST.json",
+                        "changelogs", "docs", "inventories"}
     assert needed <= top
     assert not top - allowed

@@ -36,7 +36,8 @@ def test_a_schedule_that_is_none_is_refused(given: dict[str, Any], said: str) ->
 
 
 def test_a_survey_has_every_field_and_requires_nothing() -> None:
-    made = survey([{"variable": "context", "question": "Context?", "type": "integer", "min": 128, "max": 4096, "default": 256}, {"variable": "explain", "question": "?"}])
+    made = survey([{"variable": "context", "question": "Context?", "type": "integer", "min": 128, "max": 4096, "default": 256},
+                   {"variable": "explain", "question": "?"}])
     assert made == {"name": "", "description": "", "spec": [
         {"variable": "context", "question_name": "Context?", "question_description": "", "type": "integer", "required": False, "min": 128, "max": 4096,
          "choices": [], "default": 256},

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import json
 import re
+from typing import Any
 
 import pytest
 
@@ -70,7 +71,10 @@ def test_quartet_of_absent(run_module, serving, localai) -> None:
 
 def test_what_localai_was_told_is_kept(run_module, serving, tmp_path) -> None:
     args, _folder, _log = serving
-    told = lambda: json.loads((tmp_path / "state" / "instances.json").read_text())["instances"][0]["models"]  # noqa: E731
+
+    def told() -> dict[str, Any]:
+        return json.loads((tmp_path / "state" / "instances.json").read_text())["instances"][0]["models"]
+
     run_module("localai_model", args)
     assert set(told()) == {NEW}
     run_module("localai_model", {**args, "state": "absent"})

@@ -45,7 +45,8 @@ class Handler(BaseHTTPRequestHandler):
         if self.path == "/v1/rerank":
             return 200, json.dumps({"results": [{"index": 0, "relevance_score": 0.1}, {"index": 1, "relevance_score": 0.8}]}).encode()
         if self.path == "/v1/completions":
-            return 200, b'data: {"choices":[{"index":0,"finish_reason":null,"text":" Paris"}]}\n\ndata: {"choices":[{"finish_reason":"stop"}]}\n\ndata: [DONE]\n\n'
+            return 200, (b'data: {"choices":[{"index":0,"finish_reason":null,"text":" Paris"}]}\n\n'
+                         b'data: {"choices":[{"finish_reason":"stop"}]}\n\ndata: [DONE]\n\n')
         return 200, events(["The", " capital", " is", " Paris", "."])
 
 
