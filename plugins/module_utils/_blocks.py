@@ -156,7 +156,7 @@ class Block:
     def attend(self, made: dict[str, Tensor], shapes: dict[str, Sequence[int]], layer: Layer) -> Tensor:
         """Keys and values go to the cache, queries meet all of it."""
         graph, rows, side = self.graph, self.rows, "window_" if layer.window else ""
-        (_, heads, _), (value, _, _) = shapes["q"], shapes["v"]
+        (dummy, heads, dummy), (value, dummy, dummy) = shapes["q"], shapes["v"]
         cells = Dim(f"{side}cells", (self.cells.window if layer.window else self.cells.full).value)
         flash, streams = self.settings.flash_attention, self.cells.streams
         if "k" in made:  # else the layer reads the cache of an earlier one
@@ -178,7 +178,7 @@ class Block:
         graph, rows = self.graph, self.rows
         padded = Dim("padded_rows", (rows + 255) // 256 * 256)
         side = "window_" if self.model.window and slides(self.header, index) else ""
-        (key, heads, _), (value, kv, _) = shapes["q"], shapes["v"]
+        (key, heads, dummy), (value, kv, dummy) = shapes["q"], shapes["v"]
 
         def pad(letter: str, size: int) -> Tensor:
             return graph.view(graph.new("padded", (size, kv, padded), graph.view(made[letter])))
@@ -252,7 +252,7 @@ class Block:
         out = graph.new("experts", (self.embedding, size[1], rows), hidden, chosen)
         if "before" not in words:
             out = graph.over("experts", out.lengths, out, weights)
-        views = [graph.view(out) for _ in range(used)]
+        views = [graph.view(out) for dummy in range(used)]
         found = views[0]
         for view in views[1:]:
             found = graph.over("mixture", (self.embedding, rows), found, view)

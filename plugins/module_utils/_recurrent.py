@@ -50,7 +50,7 @@ def scan(block: Block, kept: Tensor, source: Tensor) -> Rest:
     if one:
         mixed = graph.new("mixed", (ranks + 2 * state, part, slots), hidden)
         step = graph.new("step", (inner, part, slots), graph.new("step", (ranks, part, slots), graph.view(mixed)))
-        sides = [graph.new("mixed", (state, part, slots), graph.view(mixed)) if block.header.architecture == "jamba" else graph.view(mixed) for _ in "bc"]
+        sides = [graph.new("mixed", (state, part, slots), graph.view(mixed)) if block.header.architecture == "jamba" else graph.view(mixed) for dummy in "bc"]
     else:
         step = graph.new("step", (ranks, part, slots), graph.view(packed))
         sides = [graph.view(hidden), graph.view(hidden)]

@@ -101,7 +101,7 @@ def _write(path: Path, keys: Mapping[str, Any], tensors: Sequence[Tensor]) -> Pa
         for tensor in tensors:
             count = math.prod(tensor.shape)
             scale = len(tensor.shape) == 1 and tensor.name.endswith(".weight")
-            data = struct.pack(f"<{count}f", *([1.0] * count if scale else [numbers.gauss(0, 0.2) for _ in range(count)]))
+            data = struct.pack(f"<{count}f", *([1.0] * count if scale else [numbers.gauss(0, 0.2) for dummy in range(count)]))
             stream.write(data + b"\0" * (-len(data) % 32))
     return path
 

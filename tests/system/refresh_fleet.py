@@ -14,7 +14,7 @@ from clients import Clients
 from deployed import INVENTORY, STATE, Edge, Run, asked, edge_of, groups, hub, kill, on, started, until, wanted_models, with_models
 from testinfra.host import Host
 
-from tests.lab.variants import FILE, publish
+from tests.lab.variants import publish
 
 MODEL, NAMES = "gemma-3-270m", ("gemma-3-270m", "gpt-4", "gpt-3.5-turbo")
 LOCK = INVENTORY.with_name("fleet.lock.yml")

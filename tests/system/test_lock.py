@@ -8,7 +8,7 @@ from typing import Any, Iterator
 
 import pytest
 import yaml
-from deployed import INVENTORY, STATE, Run, groups, on
+from deployed import INVENTORY, STATE, Run, groups
 from testinfra.host import Host
 
 KEPT = "/opt/localai/state/fleet.lock.yml"

@@ -13,7 +13,7 @@ def test_a_node_takes_the_smallest_free_block_that_fits() -> None:
     kept.unread = True
     graph.new("result", (1,), graph.new("first", (1,), small), graph.new("second", (1,), large))
     after = graph.new("after", (ROWS, WIDE))
-    size, _ = replay(graph)
+    size, dummy = replay(graph)
     assert size == 128 + 512 + 128 + 32  # `first` is at the end: all are still needed
     assert after.offset == 64  # behind `second`, which went to the room of `small`, and `result`
 
@@ -24,7 +24,7 @@ def test_what_works_in_place_needs_no_room_unless_its_source_is_still_read() -> 
     same = graph.over("same", source.lengths, source)
     copy = graph.over("copy", source.lengths, same)
     graph.new("both", (1,), copy, same)
-    size, _ = replay(graph)
+    size, dummy = replay(graph)
     assert size == 2 * 4 * 4 * 8 + 32 and same.offset == source.offset == 0 and copy.offset == 128
 
 
