@@ -32,31 +32,10 @@ options:
       - The folder in the repository. Its root by default.
     type: str
     default: ""
-  names:
-    description:
-      - The files to look at. Those that do not exist are left out of RV(files).
-    type: list
-    elements: str
-    required: true
-  files:
-    description:
-      - New texts by name, each of a file of O(names). A null takes the file away. Nothing is committed without it.
-    type: dict
-    default: {}
-  revision:
-    description:
-      - The RV(revision) that the new texts were made from. Nothing is compared without it.
-    type: str
   previous:
     description:
       - Files of O(names) whose text before the last commit that changed them is read too. This fetches recent commits of the branch, and all of
         them where the files changed long ago.
-    type: list
-    elements: str
-    default: []
-  changes:
-    description:
-      - What changes, in lines for people. The message of the commit has them, and diff mode shows them in the place of the texts.
     type: list
     elements: str
     default: []
@@ -95,6 +74,7 @@ requirements:
   - git
 extends_documentation_fragment:
   - localai.fleet.attributes
+  - localai.fleet.kept
 seealso:
   - module: localai.fleet.kept_files
 author:

@@ -21,35 +21,15 @@ options:
       - The folder. It is made when something is to be written.
     type: path
     required: true
-  names:
-    description:
-      - The files to look at. Those that do not exist are left out of RV(files).
-    type: list
-    elements: str
-    required: true
-  files:
-    description:
-      - New texts by name, each of a file of O(names). A null takes the file away. Nothing is written without it.
-    type: dict
-    default: {}
-  revision:
-    description:
-      - The RV(revision) that the new texts were made from. Nothing is compared without it.
-    type: str
   previous:
     description:
       - Files of O(names) whose text before their last change is kept beside them, under a name such as C(fleet.lock.previous.yml).
     type: list
     elements: str
     default: []
-  changes:
-    description:
-      - What changes, in lines for people. Diff mode shows them in the place of the texts.
-    type: list
-    elements: str
-    default: []
 extends_documentation_fragment:
   - localai.fleet.attributes
+  - localai.fleet.kept
 seealso:
   - module: localai.fleet.git_files
 author:

@@ -65,33 +65,9 @@ options:
       - Whether the revision is loaded now. Else its first request loads it.
     type: bool
     default: true
-  api_key:
-    description:
-      - An admin key of LocalAI.
-    type: str
-    required: true
-  port:
-    description:
-      - Port of LocalAI in its container.
-    type: int
-    default: 8080
-  load_timeout:
-    description:
-      - Seconds until it must be loaded.
-    type: int
-    default: 1800
-  drain_timeout:
-    description:
-      - Seconds that its answers get to end before it is stopped.
-    type: int
-    default: 600
-  root:
-    description:
-      - Read the files of the host below this directory.
-    type: path
-    default: /
 extends_documentation_fragment:
   - localai.fleet.attributes
+  - localai.fleet.revisions
 author:
   - localai.fleet contributors (@localai-fleet)
 """

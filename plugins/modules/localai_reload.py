@@ -80,26 +80,6 @@ options:
       - The file that keeps what each container was last told.
     type: path
     required: true
-  api_key:
-    description:
-      - An admin key of LocalAI.
-    type: str
-    required: true
-  port:
-    description:
-      - Port of LocalAI in its container.
-    type: int
-    default: 8080
-  load_timeout:
-    description:
-      - Seconds until a new revision must be loaded.
-    type: int
-    default: 1800
-  drain_timeout:
-    description:
-      - Seconds that the answers of an old revision get to end.
-    type: int
-    default: 600
   stop_timeout:
     description:
       - Seconds that a container gets to finish its answers before it is killed, when it must be restarted.
@@ -110,13 +90,9 @@ options:
       - Seconds until a restarted container must be ready.
     type: int
     default: 120
-  root:
-    description:
-      - Read the files of the host below this directory.
-    type: path
-    default: /
 extends_documentation_fragment:
   - localai.fleet.attributes
+  - localai.fleet.revisions
 author:
   - localai.fleet contributors (@localai-fleet)
 """
