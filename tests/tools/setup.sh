@@ -12,13 +12,13 @@ if ! "$python" -c 'import ensurepip, venv' 2>/dev/null; then
   echo "The module venv of $python is missing: installing python3-venv."
   apt-get update -qq && apt-get install -y -qq --no-install-recommends python3-venv
 fi
-missing=""
-command -v git >/dev/null || missing="$missing git"
-command -v ssh >/dev/null || missing="$missing openssh-client"
-command -v openssl >/dev/null || missing="$missing openssl"
-if [ -n "$missing" ]; then
-  echo "Installing$missing."
-  apt-get update -qq && apt-get install -y -qq --no-install-recommends $missing
+missing=()
+command -v git >/dev/null || missing+=(git)
+command -v ssh >/dev/null || missing+=(openssh-client)
+command -v openssl >/dev/null || missing+=(openssl)
+if [ "${#missing[@]}" -gt 0 ]; then
+  echo "Installing ${missing[*]}."
+  apt-get update -qq && apt-get install -y -qq --no-install-recommends "${missing[@]}"
 fi
 echo "Python environment: .venv (about a minute the first time)"
 [ -x .venv/bin/python ] || "$python" -m venv .venv
