@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import re
+import statistics
 import unicodedata
 from dataclasses import dataclass, field, fields
 from typing import Any, Callable, Iterator, Mapping, Optional, Sequence
@@ -26,7 +27,7 @@ ONE_SCRIPT_SHARE = 0.7
 LETTERS = 20  # fewer tell nothing about a script
 WORDS = 12  # fewer tell nothing about repetition
 DISTINCT_SHARE = 0.35  # of three words in a row; a text that says one thing again and again has fewer
-FIRST_TOKEN_SLACK = 0.3  # seconds by which a first token may be late whatever the share says: less is noise
+FIRST_TOKEN_SLACK = 0.3  # seconds by which a first token may be later whatever the share says: less is noise
 _TEMPLATE = re.compile(
     r"<\|[A-Za-z0-9_ ]{1,40}\|?>|</?s>|\[/?INST\]|<</?SYS>>|<(?:start|end)_of_(?:turn|text|image)>|<(?:bos|eos|pad|unk)>|<\uff5c[^>]{1,40}\uff5c>")
 _FENCE = re.compile(r"```[A-Za-z]*\s*(.*?)```", re.DOTALL)
@@ -311,15 +312,23 @@ def speed(seen: Optional[Mapping[str, Mapping[str, Any]]]) -> tuple[Optional[flo
     return max(found("tokens_per_second"), default=None), min(found("first_token_seconds"), default=None)
 
 
+def _ratio(old: Optional[Mapping[str, Any]], new: Mapping[str, Any], name: str) -> Optional[float]:
+    """New over old, the median of the prompts that both were measured with: each pair was asked at one moment, under one load."""
+    pairs = [(item.get(name), ((old or {}).get(prompt) or {}).get(name)) for prompt, item in new.items()]
+    found = [now / before for now, before in pairs if now and before]
+    return statistics.median(found) if found else None
+
+
 def _of_speed(old: Optional[Mapping[str, Any]], new: Mapping[str, Any], floors: Floors) -> Iterator[str]:
     (rate, first), (old_rate, old_first) = speed(new), speed(old)
+    share, delay = _ratio(old, new, "tokens_per_second"), _ratio(old, new, "first_token_seconds")
     if rate is not None and rate < floors.tokens_per_second:
         yield f"too slow: {rate:.1f} tokens a second, and {floors.tokens_per_second:g} are the least"
-    if rate is not None and old_rate is not None and rate < floors.speed_share * old_rate:
-        yield f"too slow: {rate:.1f} tokens a second, {rate / old_rate:.0%} of the old model's {old_rate:.1f}, and {floors.speed_share:.0%} are the least"
+    if share is not None and share < floors.speed_share:
+        yield f"too slow: {rate:.1f} tokens a second, {share:.0%} of what the old model has beside it, and {floors.speed_share:.0%} are the least"
     if first is not None and floors.first_token_seconds and first > floors.first_token_seconds:
         yield f"too slow: the first token takes {first:.2f} s, and {floors.first_token_seconds:g} s are the most"
-    if first is not None and old_first is not None and floors.speed_share and first > old_first / floors.speed_share + FIRST_TOKEN_SLACK:
+    if delay is not None and floors.speed_share and delay > 1 / floors.speed_share and first > old_first + FIRST_TOKEN_SLACK:
         yield f"too slow: the first token takes {first:.2f} s, the old model's {old_first:.2f} s"
 
 

@@ -9,7 +9,9 @@ import http.client
 import json
 import math
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Optional, Sequence
 
 from ._gate import Prompt
@@ -38,18 +40,24 @@ class _Heard(_Stream):
 def measure(client: Client, models: Sequence[str], prompts: Sequence[Prompt]) -> dict[str, dict[str, dict[str, Any]]]:
     """What each of the models answers to each prompt: model → prompt name → what `_gate.held` and `_gate.speed` look at.
 
-    They are asked in turn, prompt by prompt, so that each has the same minute. What cannot be asked has an `error` in words, without the key.
+    Prompt by prompt all models are asked at the same moment: each then competes with the others, and with whatever else the host does, for the
+    same CPUs. Asked in turn, a new model beside a busy old one would look half as fast. What cannot be asked has an `error` in words, without the key.
     """
     found: dict[str, dict[str, dict[str, Any]]] = {model: {} for model in models}
-    for prompt in prompts:
-        for model in models:
-            try:
-                seen = _one(client, model, prompt)
-            except Unanswered as error:
-                seen = {"error": error.got}
-            seen["error"] = str(seen.get("error", "")).replace(client.target.key, "***") if client.target.key else seen.get("error", "")
-            found[model][prompt.name] = seen
+    with ThreadPoolExecutor(max_workers=max(len(models), 1)) as pool:
+        for prompt in prompts:
+            for model, seen in zip(models, pool.map(partial(_seen, client, prompt), models)):
+                found[model][prompt.name] = seen
     return found
+
+
+def _seen(client: Client, prompt: Prompt, model: str) -> dict[str, Any]:
+    try:
+        seen = _one(client, model, prompt)
+    except Unanswered as error:
+        seen = {"error": error.got}
+    said = str(seen.get("error", ""))
+    return {**seen, "error": said.replace(client.target.key, "***") if client.target.key else said}
 
 
 def _one(client: Client, model: str, prompt: Prompt) -> dict[str, Any]:

@@ -10,7 +10,7 @@ module: model_probe
 short_description: Ask models prompts and measure their answers
 version_added: 0.1.0
 description:
-  - Asks one or more models on one instance the same prompts, in turn, and returns each answer with its times, so that the filter
+  - Asks one or more models on one instance the same prompts at the same moment, and returns each answer with its times, so that the filter
     P(localai.fleet.gate_verdict#filter) can compare a new model with the one whose place it is to take.
   - An answer that does not come is no failed task but an C(error) in words.
   - Changes nothing, and asks in check mode too.

@@ -129,7 +129,7 @@ def test_without_an_old_model_all_must_hold() -> None:
     (seen(story=""), "no answer to story (an empty answer)"),
     ({**seen(), "story": {"error": "status 500: no"}}, "no answer to story (status 500: no)"),
     ({name: item for name, item in seen().items() if name != "sum"}, "no answer to sum (not asked)"),
-    (seen(speed=20.0), "too slow: 20.0 tokens a second, 50% of the old model's 40.0, and 60% are the least"),
+    (seen(speed=20.0), "too slow: 20.0 tokens a second, 50% of what the old model has beside it, and 60% are the least"),
     (seen(first=0.9), "too slow: the first token takes 0.90 s, the old model's 0.10 s"),
 ], ids=["gibberish", "loop", "wrong", "template", "no end", "empty", "error", "unasked", "slow", "late"])
 def test_a_bad_model_is_refused_with_its_reason(new: dict, reason: str) -> None:
@@ -175,6 +175,14 @@ def test_what_served_before_needs_only_to_answer() -> None:
     worse = seen(speed=1.0, first=9.0, capital=SALAD, word="no<|im_end|>", sum="five")
     assert judge("chat", PROMPTS, seen(), worse, _gate.ANSWERS_ONLY, (9, 1)).ok
     assert not judge("chat", PROMPTS, seen(), seen(word=""), _gate.ANSWERS_ONLY).ok
+
+
+def test_speeds_are_compared_prompt_by_prompt() -> None:
+    """Another load in one moment slows both; that one of them was once alone says nothing."""
+    old = {name: {**item, "tokens_per_second": rate} for (name, item), rate in zip(seen().items(), (40.0, 4.0, 4.0, 4.0))}
+    assert judge("chat", PROMPTS, old, seen(speed=4.0)).reasons == ()
+    fast = {name: {**item, "tokens_per_second": rate} for (name, item), rate in zip(seen().items(), (40.0, 10.0, 10.0, 10.0))}
+    assert "25% of what the old model has" in judge("chat", PROMPTS, seen(), fast).reasons[0]
 
 
 def test_speed_is_the_best_that_was_measured() -> None:

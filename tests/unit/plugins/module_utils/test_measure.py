@@ -2,10 +2,14 @@
 from __future__ import annotations
 
 import json
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
 from ansible_collections.localai.fleet.plugins.module_utils import _measure
+from ansible_collections.localai.fleet.plugins.module_utils._gate import Prompt
+from ansible_collections.localai.fleet.plugins.module_utils._probe import Client, Target
 
 
 def event(**choice: Any) -> str:
@@ -27,3 +31,29 @@ def test_a_stream_keeps_its_text_and_its_end() -> None:
 ])
 def test_cosine(one: Any, other: Any, cosine: Any) -> None:
     assert _measure._cosine(one, other) == (cosine if cosine is None else pytest.approx(cosine))
+
+
+def test_all_models_are_asked_at_the_same_moment() -> None:
+    """The server answers nobody before both are there."""
+    both = threading.Barrier(2)
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            both.wait(timeout=10)
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(f"data: {event(delta={'content': 'Hi'}, finish_reason='stop')}\n\ndata: [DONE]\n\n".encode())
+
+        def log_message(self, *_words: Any) -> None:
+            """Say nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        client = Client(Target(f"http://127.0.0.1:{server.server_port}", "", timeout=20))
+        found = _measure.measure(client, ["old", "new"], [Prompt("hello", "Hi")])
+    finally:
+        server.shutdown()
+        server.server_close()
+    assert [(name, said["hello"]["text"], said["hello"]["error"]) for name, said in found.items()] == [("old", "Hi", ""), ("new", "Hi", "")]
