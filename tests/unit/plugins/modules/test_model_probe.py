@@ -80,10 +80,13 @@ def test_quartet(run_module: Callable[..., Any], url: str) -> None:
     assert seen["first_token_seconds"] >= 0
 
 
-def test_models_are_asked_in_turn_without_chance(run_module: Callable[..., Any], url: str) -> None:
+def test_each_prompt_goes_to_every_model_without_chance(run_module: Callable[..., Any], url: str) -> None:
     prompts = [prompt.as_dict() for prompt in prompts_for("m", "chat", [])][:2]
     run_module("model_probe", arguments(url, prompts=prompts))
-    assert [body["model"] for _path, body in Handler.asked] == ["m", "m.1a2b3c4d"] * 2
+    first, second = Handler.asked[:2], Handler.asked[2:]
+    for asked in (first, second):
+        assert {body["model"] for _path, body in asked} == {"m", "m.1a2b3c4d"}
+        assert len({str(body["messages"]) for _path, body in asked}) == 1
     assert {body["temperature"] for _path, body in Handler.asked} == {0}
 
 
