@@ -6,6 +6,7 @@ import os
 import pty
 import select
 import shutil
+import signal
 import subprocess
 import time
 from pathlib import Path
@@ -143,7 +144,7 @@ def at_a_terminal(arguments: list[str], answers: dict[str, str]) -> str:
     child, terminal = pty.fork()
     if child == 0:
         os.chdir(ROOT)
-        os.execve(arguments[0], arguments, environment(COLUMNS="200"))
+        os.execve(arguments[0], arguments, environment(COLUMNS="200", ANSIBLE_FORCE_COLOR="false", ANSIBLE_NOCOLOR="true"))
     output, seen, left = b"", 0, dict(answers)
     end = time.monotonic() + 300
     while time.monotonic() < end:
@@ -157,6 +158,8 @@ def at_a_terminal(arguments: list[str], answers: dict[str, str]) -> str:
         if prompt and output.rstrip(b"\r\n").endswith(b":"):
             os.write(terminal, left.pop(prompt).encode() + b"\r")
             seen = len(output)
+    else:
+        os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
     return output.decode(errors="replace")
 
