@@ -144,11 +144,12 @@ def at_a_terminal(arguments: list[str], answers: dict[str, str]) -> str:
     child, terminal = pty.fork()
     if child == 0:
         os.chdir(ROOT)
-        os.execve(arguments[0], arguments, environment(COLUMNS="200", ANSIBLE_FORCE_COLOR="false", ANSIBLE_NOCOLOR="true"))
-    output, seen, left = b"", 0, dict(answers)
+        os.execve(arguments[0], arguments, environment(COLUMNS="200"))
+    output, seen, left, answer = b"", 0, dict(answers), b""
     end = time.monotonic() + 300
     while time.monotonic() < end:
-        if not select.select([terminal], [], [], 1)[0]:
+        if not select.select([terminal], [], [], 3)[0]:
+            os.write(terminal, answer)  # Ansible drops what was typed before it listens, so an answer may have to be given again
             continue
         try:
             output += os.read(terminal, 65536)
@@ -156,7 +157,8 @@ def at_a_terminal(arguments: list[str], answers: dict[str, str]) -> str:
             break
         prompt = next((text for text in left if text.encode() in output[seen:]), None)
         if prompt and output.rstrip(b"\r\n").endswith(b":"):
-            os.write(terminal, left.pop(prompt).encode() + b"\r")
+            answer = left.pop(prompt).encode() + b"\r"
+            os.write(terminal, answer)
             seen = len(output)
     else:
         os.kill(child, signal.SIGKILL)
