@@ -15,7 +15,7 @@ from functools import partial
 from typing import Any, Optional, Sequence
 
 from ._gate import Prompt
-from ._probe import Client, Unanswered, _dig, _events, _said, _Stream, _text
+from ._probe import Client, Unanswered, _dig, _listen, _said, _Stream, _text
 
 
 @dataclass
@@ -81,11 +81,7 @@ def _talk(client: Client, model: str, prompt: Prompt) -> dict[str, Any]:
     try:
         if response.status != 200:
             return {"error": f"status {response.status}: {response.read(2000).decode('utf-8', 'replace')[:300]}"}
-        for data in _events(response):
-            now = time.monotonic() - start
-            heard.take(data, now)
-            if heard.done or now > client.target.timeout:
-                break
+        _listen(client, response, start, heard)
     except (OSError, http.client.HTTPException) as error:
         raise client.unanswered(error) from error
     finally:

@@ -451,8 +451,8 @@ def _events(response: http.client.HTTPResponse) -> Iterator[str]:
             yield line[5:].strip().decode("utf-8", "replace")
 
 
-def _listen(client: Client, response: http.client.HTTPResponse, start: float) -> _Stream:
-    seen = _Stream()
+def _listen(client: Client, response: http.client.HTTPResponse, start: float, seen: _Stream) -> None:
+    """Let `seen` take each event until the stream is done, ends, or takes longer than the target's time-out."""
     try:
         for data in _events(response):
             now = time.monotonic() - start
@@ -461,7 +461,6 @@ def _listen(client: Client, response: http.client.HTTPResponse, start: float) ->
                 break
     except (OSError, http.client.HTTPException) as error:
         raise client.unanswered(error) from error
-    return seen
 
 
 def _stream(client: Client, model: Wanted, options: Options) -> Check:
@@ -471,13 +470,13 @@ def _stream(client: Client, model: Wanted, options: Options) -> Check:
     def body() -> Check:
         path, question = _question(model.kind, model.name, options)
         asked = {**question, "stream": True, "stream_options": {"include_usage": True}}
-        start = time.monotonic()
+        start, seen = time.monotonic(), _Stream()
         link, response = client.open("POST", path, asked, extra={"Accept": "text/event-stream"})
         try:
             if response.status != 200 or "event-stream" not in (response.getheader("Content-Type") or ""):
                 got = f"{response.status} {response.getheader('Content-Type') or 'without a type'}"
                 return Check("stream", model.name, False, got, want, 0.0, cure_for(response.status))
-            seen = _listen(client, response, start)
+            _listen(client, response, start, seen)
         finally:
             link.close()
         return _streamed(model.name, want, seen)
