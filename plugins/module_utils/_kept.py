@@ -57,6 +57,13 @@ def after(found: Mapping[str, str], new: Mapping[str, str | None]) -> dict[str, 
     return {name: text for name, text in {**found, **new}.items() if text is not None}
 
 
+def outcome(found: Mapping[str, str], before: Mapping[str, str], new: Mapping[str, str | None], previous: Iterable[str]) -> dict[str, Any]:
+    """What a keeper tells after it made `new` of `found` (None: removed): `before` are the texts before each last change, which `new` moves on."""
+    now = after(found, new)
+    replaced = {name: found[name] for name in previous if name in found and name in new}
+    return {"changed": bool(new), "files": now, "previous": {**before, **replaced}, "revision": revision(now), "written": sorted(new)}
+
+
 def read(folder: str, names: Iterable[str]) -> dict[str, str]:
     """The texts of those files of a folder that exist. FleetError for one that cannot be read."""
     found = {}

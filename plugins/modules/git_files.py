@@ -170,11 +170,8 @@ def run(params: Mapping[str, Any], scratch: str, check: bool) -> dict[str, Any]:
     if new and not check:
         author = _git.Author(params["author_name"], params["author_email"])
         commit = repository.commit(new, author, _git.message(params["changes"], new))
-    after = _kept.after(found, new)
-    before.update({name: found[name] for name in previous if name in found and name in new})
     shown = _glue.told(params["changes"], remote.shown) if params["changes"] else _glue.diff_of_files(found, new, remote.shown)
-    return {"changed": bool(new), "files": after, "previous": before, "revision": _kept.revision(after), "written": sorted(new), "commit": commit,
-            "diff": shown}
+    return {**_kept.outcome(found, before, new, previous), "commit": commit, "diff": shown}
 
 
 def main() -> None:

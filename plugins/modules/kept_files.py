@@ -109,10 +109,8 @@ def run(params: Mapping[str, Any], check: bool) -> dict[str, Any]:
     new = _kept.changed(found, params["files"], params["revision"], folder)
     if new and not check:
         new = _kept.keep(folder, params["files"], params["revision"], names, params["previous"])
-    after = _kept.after(found, new)
-    before.update({name: found[name] for name in params["previous"] if name in found and name in new})
     shown = _glue.told(params["changes"], folder) if params["changes"] else _glue.diff_of_files(found, new, folder)
-    return {"changed": bool(new), "files": after, "previous": before, "revision": _kept.revision(after), "written": sorted(new), "diff": shown}
+    return {**_kept.outcome(found, before, new, params["previous"]), "diff": shown}
 
 
 def main() -> None:
