@@ -3,10 +3,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Iterator
 
 import gguf_writer
+
+from tests.lab import hub
 
 NAME = "acme/Tiny-GGUF"
 
@@ -55,3 +58,13 @@ def add_split(root: Path, stem: str = "tiny-F16", count: int = 2, name: str = NA
 def about(root: Path, name: str = NAME, **facts: Any) -> None:
     """Writes what the hub says of a repository; a fixed `commit` makes later changes look like changed bytes."""
     (root / name / "repo.json").write_text(json.dumps(facts))
+
+
+@contextmanager
+def serving(root: Path, name: str, path: str, content: bytes) -> Iterator[hub.HubServer]:
+    """The lab's hub on loopback with one file of any bytes in one repository below `root`."""
+    file = root / name / path
+    file.parent.mkdir(parents=True)
+    file.write_bytes(content)
+    with hub.running(root) as running:
+        yield running

@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 from typing import Any, Callable, Iterator
 
+import hub_repository
 import pytest
 
 from ansible_collections.localai.fleet.plugins.action import gguf_file
@@ -145,10 +146,7 @@ class Controller:
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[hub.HubServer]:
-    folder = tmp_path / "hub" / REPO
-    folder.mkdir(parents=True)
-    (folder / FILE).write_bytes(BODY)
-    with hub.running(tmp_path / "hub") as running:
+    with hub_repository.serving(tmp_path / "hub", REPO, FILE, BODY) as running:
         yield running
 
 

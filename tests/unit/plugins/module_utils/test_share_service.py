@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Iterator
 
+import hub_repository
 import pytest
 
 from ansible_collections.localai.fleet.plugins.module_utils import _fetch, _share_service
@@ -67,10 +68,7 @@ class Store:
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[hub.HubServer]:
-    folder = tmp_path / "hub" / REPO
-    folder.mkdir(parents=True)
-    (folder / FILE).write_bytes(BODY)
-    with hub.running(tmp_path / "hub") as running:
+    with hub_repository.serving(tmp_path / "hub", REPO, FILE, BODY) as running:
         yield running
 
 
