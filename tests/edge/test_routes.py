@@ -86,7 +86,7 @@ def test_an_unknown_model_in_the_path(edge, upstream, path) -> None:
 def test_the_list_is_what_a_consumer_may_use(edge, upstream) -> None:
     reply = edge.ask("GET", "/v1/models")
     assert reply.json == {"object": "list", "data": [
-        {"id": name, "object": "model"} for name in ("base", "chat-model", "embedder", "gpt-4", "ranker")]}
+        {"id": name, "object": "model"} for name in ("base", "chat-model", "embedder", "gpt-4", "ranker", "seer")]}
     assert [model["id"] for model in edge.ask("GET", "/v1/models?filter=.*", key="few").json["data"]] == ["chat-model", "gpt-4"]
     assert [model["id"] for model in edge.ask("GET", "/models/gpt-4/v1/models").json["data"]] == ["gpt-4"]
     assert upstream.seen == []
