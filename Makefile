@@ -17,7 +17,7 @@ help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST) | sort
 
 setup: .venv/.ready  ## the Python environment, when it is missing or out of date
-.venv/.ready: meta/requirements.txt requirements/runtime.txt requirements/dev.txt
+.venv/.ready: meta/requirements.txt requirements/runtime.txt requirements/dev.txt tests/tools/setup.sh
 	@bash tests/tools/setup.sh
 
 demo: setup  ## two lab servers, the whole service, a real answer

@@ -32,11 +32,14 @@ _MEANINGS = (
     (r"[Rr]epository .*not found|does not appear to be a git repository|error: 404|does not exist", "The Git repository does not exist, or may not be seen",
      "Check its URL, and the right of the token or the key."),
     (r"certificate|SSL", "The certificate of the Git server is not trusted", "Give its authority as ca."),
-    (r"[Cc]ould not resolve|[Cc]onnection (?:refused|timed out|reset)|Failed to connect|No route to host|unable to access|unreachable",
+    (r"[Cc]ould not resolve|[Cc]onnection (?:refused|timed out|reset|closed)|Failed to connect|No route to host|unable to access|unreachable",
      "The Git server cannot be reached", "Check the URL and the network."),
 )
 _RACES = re.compile(r"\[rejected\]|\(fetch first\)|non-fast-forward|cannot lock ref|failed to update ref|incorrect old value")
+_ADVICE = ("Please make sure you have the correct access rights", "and the repository exists.")
+"""What git says last over SSH, whatever was wrong."""
 _LONGEST_SUBJECT = 72
+_LONGEST_REASON = 300
 
 
 @dataclass(frozen=True)
@@ -240,11 +243,12 @@ class Repository:
         return ["-c", f"credential.helper=!cat {shlex.quote(path)} #"]
 
     def _explained(self, said: str) -> FleetError:
-        last = self._clean((said.strip().splitlines() or ["no reason given"])[-1])
+        lines = [line for line in map(str.strip, self._clean(said).splitlines()) if line and line not in _ADVICE]
         for pattern, what, do in _MEANINGS:
-            if re.search(pattern, said):
-                return FleetError(what, self.remote.shown, last, do)
-        return FleetError("git failed", self.remote.shown, last, "Try the same with git by hand.")
+            telling = next((line for line in lines if re.search(pattern, line)), None)
+            if telling:
+                return FleetError(what, self.remote.shown, telling, do)
+        return FleetError("git failed", self.remote.shown, " ".join(lines)[:_LONGEST_REASON] or "no reason given", "Try the same with git by hand.")
 
     def _clean(self, text: str) -> str:
         return text.replace(self.remote.token, "***") if self.remote.token else text

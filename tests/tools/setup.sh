@@ -15,6 +15,7 @@ fi
 missing=()
 command -v git >/dev/null || missing+=(git)
 command -v ssh >/dev/null || missing+=(openssh-client)
+[ -x "$(PATH="$PATH:/usr/sbin" command -v sshd)" ] || missing+=(openssh-server)
 command -v openssl >/dev/null || missing+=(openssl)
 if [ "${#missing[@]}" -gt 0 ]; then
   echo "Installing ${missing[*]}."

@@ -50,6 +50,8 @@ def test_what_cannot(change):
     ("ssh: Could not resolve hostname h: Name or service not known", "cannot be reached"),
     ("fatal: unable to access 'https://h/': Failed to connect to h port 443", "cannot be reached"),
     ("fatal: something odd with hidden-word in it", "git failed"),
+    ("kex: Connection closed by remote host\nfatal: Could not read from remote repository.", "got kex: Connection closed by remote host"),
+    ("odd\nfatal: no\n\nPlease make sure you have the correct access rights\nand the repository exists.", "got odd fatal: no"),
     ("", "no reason given"),
 ])
 def test_what_git_says_in_words(tmp_path, said, words):

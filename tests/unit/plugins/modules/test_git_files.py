@@ -168,20 +168,6 @@ def test_nothing_stays_behind_and_no_secret_is_an_argument(run_module, args, tmp
     assert not Path(held[0].split()[1]).parent.exists()
 
 
-def test_an_ssh_url_is_reached_with_the_given_key(run_module, args, repository, tmp_path, monkeypatch) -> None:
-    """An ssh that notes its arguments and runs what it is to run there here."""
-    log, folder = tmp_path / "log", tmp_path / "bin"
-    folder.mkdir()
-    (folder / "ssh").write_text(f'#!/bin/sh\necho "$*" >> {log}\nfor last; do :; done\nexec sh -c "$last"\n')
-    (folder / "ssh").chmod(0o755)
-    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
-    given = {**args, "url": f"bot@git.example.com:{repository.folder}", "ssh_key": "/keys/fleet", "known_hosts": "/keys/known"}
-    assert run_module("git_files", {**given, "files": {"fleet.lock.yml": "two\n"}})["changed"] and repository.text("inv/fleet.lock.yml") == "two\n"
-    lines = log.read_text().splitlines()
-    assert all("BatchMode=yes -i /keys/fleet -o IdentitiesOnly=yes -o UserKnownHostsFile=/keys/known -o StrictHostKeyChecking=yes" in line for line in lines)
-    assert [line.split()[-2] for line in lines] == ["git-upload-pack", "git-receive-pack"] and all("bot@git.example.com" in line for line in lines)
-
-
 def test_a_token_opens_the_server(run_module, args, repository) -> None:
     with serving(repository, "ann", "hidden-word") as address:
         given = {**args, "url": f"http://ann@{address}/fleet.git", "files": {"fleet.lock.yml": "two\n"}}
