@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
+import signal
 import subprocess
 from dataclasses import dataclass, field
 from typing import Iterable, Mapping, Sequence
@@ -219,9 +220,8 @@ class Repository:
     ) -> tuple[int, str, str]:
         command = ["git", *([] if bare else ["--git-dir", self._git_dir]), *self._options, *arguments]
         try:
-            done = subprocess.run(command, input=(given or "").encode(), capture_output=True, timeout=self.remote.timeout,
-                                  env={**self._environment, **(more or {})}, cwd=self._scratch, check=False)
-            return done.returncode, done.stdout.decode(), done.stderr.decode("utf-8", "replace")
+            code, out, said = _ended(command, (given or "").encode(), self.remote.timeout, {**self._environment, **(more or {})}, self._scratch)
+            return code, out.decode(), said.decode("utf-8", "replace")
         except FileNotFoundError as error:
             raise FleetError("git is missing", "the controller", do="Install it, or keep the lock elsewhere.") from error
         except subprocess.TimeoutExpired as error:
@@ -233,14 +233,18 @@ class Repository:
     # secrets and errors
 
     def _credential(self) -> list[str]:
-        """A helper that prints the token from a file; it needs no program of its own, so the folder may forbid to run any."""
+        """A helper that prints the token from a file; it needs no program of its own, so the folder may forbid to run any.
+
+        It is asked for the URL's own server only: a redirect may lead to one that has no right to the token.
+        """
         if not self.remote.token:
             return []
         path = os.path.join(self._scratch, "credential")
-        user = urlsplit(self.remote.url).username or "git"
+        parts = urlsplit(self.remote.url)
+        user = parts.username or "git"
         with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as stream:
             stream.write(f"username={user}\npassword={self.remote.token}\n")
-        return ["-c", f"credential.helper=!cat {shlex.quote(path)} #"]
+        return ["-c", f"credential.{parts.scheme}://{parts.netloc.rpartition('@')[2]}.helper=!cat {shlex.quote(path)} #"]
 
     def _explained(self, said: str) -> FleetError:
         lines = [line for line in map(str.strip, self._clean(said).splitlines()) if line and line not in _ADVICE]
@@ -252,6 +256,18 @@ class Repository:
 
     def _clean(self, text: str) -> str:
         return text.replace(self.remote.token, "***") if self.remote.token else text
+
+
+def _ended(command: Sequence[str], given: bytes, timeout: float, environment: Mapping[str, str], folder: str) -> tuple[int, bytes, bytes]:
+    """Exit code and output of a command. When its time is over, ssh and the helpers that git started end with it."""
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment, cwd=folder,
+                          start_new_session=True) as process:
+        try:
+            out, said = process.communicate(given, timeout)
+        except BaseException:
+            os.killpg(process.pid, signal.SIGKILL)
+            raise
+    return process.returncode, out, said
 
 
 def _environment(remote: Remote) -> dict[str, str]:

@@ -52,12 +52,21 @@ class BareRepository:
 
 
 @contextmanager
-def serving(repository: BareRepository, user: str, password: str) -> Iterator[str]:
-    """The repository on loopback by Git's smart protocol, whatever path is asked for; yields the address."""
+def serving(repository: BareRepository, user: str, password: str, moved_to: str = "") -> Iterator[str]:
+    """The repository on loopback by Git's smart protocol, whatever path is asked for; yields the address.
+
+    `moved_to`: where it says that the repository is, to who asks for another path than that.
+    """
     wanted = "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
 
     class Handler(BaseHTTPRequestHandler):
         def _answer(self, service: str, body: bytes, advertise: bool) -> None:
+            if moved_to and not self.path.startswith(f"{moved_to}/"):
+                self.send_response(301)
+                self.send_header("Location", moved_to + self.path[self.path.index("/info/"):])
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+                return
             if self.headers.get("Authorization") != wanted:
                 self.send_response(401)
                 self.send_header("WWW-Authenticate", 'Basic realm="git"')

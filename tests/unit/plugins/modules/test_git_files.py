@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -175,3 +176,35 @@ def test_a_token_opens_the_server(run_module, args, repository) -> None:
         for wrong in ({}, {"token": "another-word"}):
             refused = run_module("git_files", {**given, **wrong})
             assert "The Git server refuses access" in refused["msg"] and "token" in refused["msg"] and "another-word" not in str(refused)
+
+
+def test_a_token_stays_with_its_server(run_module, args, repository) -> None:
+    """A server that sends on to another one, which would take the token; and one that corrects the path only."""
+    with serving(repository, "git", "hidden-word") as other:
+        given = {**args, "token": "hidden-word", "files": {"fleet.lock.yml": "two\n"}}
+        with serving(repository, "git", "hidden-word", moved_to=f"http://{other}/fleet.git") as address:
+            assert "refuses access" in run_module("git_files", {**given, "url": f"http://{address}/fleet.git"})["msg"]
+        with serving(repository, "git", "hidden-word", moved_to="/fleet.git") as address:
+            assert run_module("git_files", {**given, "url": f"http://{address}/fleet"})["changed"]
+
+
+def test_a_server_that_is_silent_leaves_no_process(run_module, args, repository, tmp_path, monkeypatch) -> None:
+    folder, told = tmp_path / "bin", tmp_path / "pid"
+    folder.mkdir()
+    (folder / "ssh").write_text(f"#!/bin/sh\necho $$ > {told}\nexec sleep 60\n")
+    (folder / "ssh").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+    result = run_module("git_files", {**args, "url": f"bot@git.example.com:{repository.folder}", "timeout": 1})
+    assert "The Git server does not answer" in result["msg"]
+    end = time.monotonic() + 5
+    while runs(told.read_text().strip()):
+        assert time.monotonic() < end, "ssh still runs"
+        time.sleep(0.02)
+
+
+def runs(pid: str) -> bool:
+    """Whether a process is there; one that only waits to be forgotten is not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
