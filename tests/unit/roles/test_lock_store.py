@@ -106,3 +106,20 @@ def test_what_someone_else_stored_in_between_stays(site: Site) -> None:
 def test_a_lock_on_a_host_is_not_read_when_no_host_may_be_asked(site: Site) -> None:
     output = " ".join(site.run("primary", entry("lock_fetch"), offline=True)[2].split())
     assert "The lock is kept on here" in output and "fleet_lock_store=controller" in output
+
+
+def test_what_ansible_loads_after_a_choice_is_compared_and_not_told(site: Site) -> None:
+    """It holds every variable of the host, decrypted, while `-v` prints what a task returned."""
+    inventory = yaml.safe_load((site.folder / "hosts.yml").read_text())
+    inventory["localai"]["vars"] = {"a_password": "hidden-word"}
+    (site.folder / "hosts.yml").write_text(yaml.safe_dump(inventory))
+    tiny = {"name": "tiny", "source": "hf://acme/Tiny-GGUF"}
+    choice = {"models": "tiny", "aliases": {}, "options": {}, "only": False, "overwrite": False}
+    chosen = {"__common_choice": choice, "__common_before": [], "__common_new": {"wanted": [tiny], "text": "", "changes": []},
+              "__common_found": {"candidates": [{"name": "tiny", "repository": "acme/Tiny-GGUF", "categories": ["chat"], "wanted": tiny}]}}
+    output = site.run("controller", entry("lock_fetch"), made("one\n", "model tiny: added"), entry("choose_write"), **chosen)[2]
+    assert "hold what was chosen" in output and "hidden-word" not in output
+    (site.folder / "host_vars").mkdir()
+    (site.folder / "host_vars" / "here.yml").write_text("models_wanted: []\n")
+    again = site.run("controller", entry("lock_fetch"), made("one\n"), entry("choose_write"), **chosen)[2]
+    assert "models_wanted comes from elsewhere" in " ".join(again.split()) and "hidden-word" not in again
