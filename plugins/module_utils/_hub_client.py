@@ -240,7 +240,8 @@ class Hub:
     def _unreachable(self, error: Exception, where: str) -> FleetError:
         tls = _http.tls_reason(error)
         if tls:
-            return HubUnavailable("The Hub's certificate is not trusted", where, tls, "Give its CA as ca_path.")
+            return HubUnavailable("The Hub's certificate is not trusted", where, tls,
+                                  "Give its authority's certificate as models_hub_ca, in a task as ca_path or hub_ca.")
         if isinstance(error, ValueError):
             return HubUnavailable("The Hub answered something else than a repository", where, type(error).__name__, "Check the endpoint.")
         return HubUnavailable("The Hub cannot be reached", where, _http.reason(error), "Check the endpoint, the network and the proxy.")

@@ -233,16 +233,16 @@ class HttpSource:
             raise Again(f"{host} answered {got}", wait=0.0, restart_after=0)
         if error.code in (401, 403) and hop:
             raise Again(f"{host} answered {got} to a link that may have expired", restart_after=2)
-        todo = "Check the address and that the repository, commit and file exist."
+        todo = "Check the address: at a mirror that it has SHA256.gguf, at the Hub that repository, commit and file exist."
         if error.code in (401, 403):
-            todo = "Accept the repository's terms and give a token that may read it."
+            todo = "Give a token that may read it, at a mirror as models_mirror_token, at the Hub as models_hub_token, and accept the repository's terms there."
         raise FleetError("The source refuses the file", bare_url(url), got, todo)
 
     def _unreachable(self, url: str, error: Exception) -> NoReturn:
         cause = getattr(error, "reason", error)
         if isinstance(cause, ssl.SSLCertVerificationError):
             raise FleetError("The certificate of the source is not trusted", bare_url(url), cause.verify_message,
-                             "Give the file with its authority's certificate as ca_path.") from error
+                             "Give its authority's certificate: of a mirror as models_mirror_ca, of the Hub as models_hub_ca, in a task as ca_path.") from error
         raise Again(f"{urlsplit(url).netloc} cannot be reached: {_reason(cause)}") from error
 
     def _checked(self, answer: Answer, headers: Mapping[str, str]) -> Answer:

@@ -6,9 +6,11 @@ import json
 import os
 import re
 import signal
+import ssl
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -18,6 +20,7 @@ from typing import Any, Iterator
 import pytest
 
 from tests.lab import hub
+from tests.lab.tls import ensure_ca, ensure_certificate
 
 ROOT = Path(__file__).resolve().parents[3]
 BODY = hashlib.sha256(b"seed").digest() * 100_000
@@ -139,14 +142,53 @@ class Mirror(SimpleHTTPRequestHandler):
         """Silent."""
 
 
-def test_from_a_mirror(fleet: Fleet) -> None:
+@contextmanager
+def mirror(fleet: Fleet, tls: ssl.SSLContext | None = None) -> Iterator[list[str]]:
+    """A mirror that has the blob; yields the options that name it."""
     folder = fleet.place / "mirror"
     folder.mkdir()
     (folder / f"{SHA256}.gguf").write_bytes(BODY)
     with ThreadingHTTPServer(("127.0.0.1", 0), partial(Mirror, directory=str(folder))) as server:
+        if tls:
+            server.socket = tls.wrap_socket(server.socket, server_side=True)
         Thread(target=server.serve_forever, daemon=True).start()
-        url = ("-e", f"models_mirror_url=http://127.0.0.1:{server.server_address[1]}")
-        output = fleet.run("mirror", *url, "-e", "models_mirror_token=of-the-mirror", "-vvv")
+        yield ["-e", f"models_mirror_url={'https' if tls else 'http'}://127.0.0.1:{server.server_address[1]}"]
         server.shutdown()
+
+
+TOKEN = ("-e", "models_mirror_token=of-the-mirror")
+
+
+def refusal(fleet: Fleet, *options: str) -> str:
+    """What a run says that brings nothing."""
+    output = " ".join(fleet.run("mirror", "--limit", "ai1", *options).split())
+    assert "failed=1" in output and fleet.whole() == [] and fleet.sent() == 0, output
+    return output
+
+
+def test_from_a_mirror(fleet: Fleet) -> None:
+    with mirror(fleet) as url:
+        output = fleet.run("mirror", *url, *TOKEN, "-vvv")
     assert (fleet.whole(), fleet.sent()) == (list(NAMES), 0), output
-    assert "of-the-mirror" not in output.replace("models_mirror_token=of-the-mirror", "")
+    assert "of-the-mirror" not in output.replace(TOKEN[1], "")
+
+
+def test_a_mirror_with_an_authority_of_its_own(fleet: Fleet) -> None:
+    ca, key, folder = fleet.place / "ca.crt", fleet.place / "ca.key", fleet.place / "tls"
+    ensure_ca(ca, key)
+    ensure_certificate(folder, "mirror", "127.0.0.1", ca, key)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(folder / "mirror-127.0.0.1.crt", folder / "mirror-127.0.0.1.key")
+    with mirror(fleet, context) as url:
+        output = refusal(fleet, *url, *TOKEN)
+        assert "The certificate of the source is not trusted" in output and "models_mirror_ca" in output
+        trusting = (*url, *TOKEN, "--limit", "ai1", "-e", f"models_mirror_ca={ca}")
+        output = fleet.run("mirror", *trusting)
+        assert (fleet.whole(), fleet.sent()) == (["ai1"], 0), output
+        assert changes(fleet.run("mirror", *trusting)) == [0]
+
+
+def test_a_password_in_the_address_of_a_mirror_is_refused_and_not_told(fleet: Fleet) -> None:
+    output = refusal(fleet, "-e", json.dumps({"models_mirror_url": "http://ann:hidden-word@127.0.0.1:9/gguf"}), "-vvv")
+    assert "got http://127.0.0.1:9/gguf" in output and "models_mirror_token" in output and "hidden-word" not in output, output
+    assert not (fleet.place / "ai1").exists()

@@ -7,7 +7,10 @@ import json
 import os
 import time
 from dataclasses import replace
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import Any, Iterator
 
 import pytest
@@ -441,8 +444,38 @@ def test_tls_by_a_private_authority(root: Path, tmp_path: Path, tls_files: tuple
     cert, key = tls_files
     with hub.running(root, cert=cert, key=key) as server:
         run = Run(f"{server.url}/{REPO}/resolve/main/{FILE}", tmp_path / "store")
-        assert "certificate of the source is not trusted" in run.error()
+        assert "certificate of the source is not trusted" in (error := run.error()) and "models_mirror_ca" in error and "models_hub_ca" in error
         assert run(ca_path=str(cert)).bytes_fetched == SIZE
+
+
+class Mirror(SimpleHTTPRequestHandler):
+    """A plain web server that knows no ranges and wants a token."""
+
+    def do_GET(self) -> None:
+        super().do_GET() if self.headers.get("Authorization") == "Bearer of-the-mirror" else self.send_error(401)
+
+    def log_message(self, *_args: Any) -> None:
+        """Silent."""
+
+
+@pytest.mark.parametrize("name, token, sentence", [
+    (f"{SHA256}.gguf", "", "got 401 Unauthorized. Give a token that may read it, at a mirror as models_mirror_token"),
+    (f"{SHA256}.gguf", "another", "got 401 Unauthorized. Give a token that may read it"),
+    ("absent.gguf", "of-the-mirror", "got 404 File not found. Check the address: at a mirror that it has SHA256.gguf"),
+    (f"{SHA256}.gguf", "of-the-mirror", ""),
+])
+def test_a_plain_server_as_a_mirror(tmp_path: Path, name: str, token: str, sentence: str) -> None:
+    """What is there of an earlier run is no harm where the server knows no ranges."""
+    (tmp_path / f"{SHA256}.gguf").write_bytes(BODY)
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Mirror, directory=str(tmp_path))) as server:
+        Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+        run, headers = Run(f"http://127.0.0.1:{server.server_address[1]}/{name}", tmp_path / "store"), {"Authorization": f"Bearer {token}"}
+        run.part(BODY[:HALF])
+        if sentence:
+            assert sentence in (error := run.error(headers=headers)) and "another" not in error
+        else:
+            assert (run(headers=headers).resumed_from, run.blob.target.read_bytes()) == (0, BODY)
+        server.shutdown()
 
 
 def test_https_is_not_left(root: Path, tmp_path: Path, tls_files: tuple[Path, Path]) -> None:
