@@ -29,6 +29,7 @@ from ._share import GREETING, Look, Unreachable, proof, proven, read_line
 
 TIME_LIMIT = 48 * 3600.0
 STREAMS = 2
+MESSAGE_LIMIT = 500  # an answer is one line of 4 KiB, in which a letter may take six bytes
 CONNECTIONS = 64
 GRACE = 30.0
 TICK = 0.2
@@ -97,7 +98,7 @@ class Service(socketserver.ThreadingTCPServer):
         if is_present(one.blob):
             return Look("whole", one.blob.size, one.blob.size, busy=self.streams.full)
         held = self._notice(one)
-        message = "" if held else failure(one.blob, self.started_at)
+        message = "" if held else failure(one.blob, self.started_at)[:MESSAGE_LIMIT]
         state = "growing" if held else "failed" if message else "coming" if self._is_coming(one) else "idle"
         return Look(state, one.blob.bytes_present(), one.blob.size, message, self.streams.full)
 
@@ -233,26 +234,31 @@ def _is_address(text: str) -> bool:
 
 
 def detach(service: Service) -> int:
-    """Serve in a process of its own, which outlives this one; returns its id. Nothing of this process stays open in it."""
+    """Serve in a process of its own, which outlives this one; returns its id. Nothing of this process stays open in it.
+
+    FleetError when the host has no room for a process.
+    """
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
-        os.setsid()
-        grandchild = os.fork()
-        if grandchild:
-            os.write(writing, str(grandchild).encode())
-            os._exit(0)
         try:
-            _let_go(service.fileno())
-            service.serve()
+            os.setsid()
+            grandchild = os.fork()
+            if grandchild:
+                os.write(writing, str(grandchild).encode())
+            else:
+                _let_go(service.fileno())
+                service.serve()
         finally:
             os._exit(0)
+    os.close(writing)  # or the read below would wait for ever for a child that could not write
     os.waitpid(child, 0)
-    pid = int(os.read(reading, 20))
+    told = os.read(reading, 20)
     os.close(reading)
-    os.close(writing)
     service.server_close()
-    return pid
+    if not told:
+        raise FleetError("The file service cannot be started", "this host", "no process for it", "Look at how many processes the host may have.")
+    return int(told)
 
 
 def _let_go(keep: int) -> None:

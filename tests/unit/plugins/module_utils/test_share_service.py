@@ -222,6 +222,8 @@ def test_states(hosts: Any) -> None:
     assert one.peer().look(SHA256) == Look("idle", HALF, SIZE)
     one.blob.progress.write_text(json.dumps({"phase": "failed", "message": "404"}))
     assert one.peer().look(SHA256) == Look("failed", HALF, SIZE, "404")
+    one.blob.progress.write_text(json.dumps({"phase": "failed", "message": "\u00e9" * 5000}))
+    assert one.peer().look(SHA256).message == "\u00e9" * 500, "an answer is one short line"
     os.utime(one.blob.progress, (1, 1))
     assert one.peer().look(SHA256).state == "idle", "a failure of an earlier run"
     one.blob.target.write_bytes(BODY)
@@ -298,6 +300,21 @@ def test_it_listens_where_it_can_be_reached(address: str, bound: str) -> None:
 
 
 # --- downloads through it -------------------------------------------------------------------------------------------
+
+
+def test_a_host_without_room_for_a_process_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second fork fails, in the child: it must end there, and who waits for it must not wait for ever."""
+    fork, calls = os.fork, []
+
+    def full() -> int:
+        calls.append(1)
+        if len(calls) > 1:
+            raise BlockingIOError("Resource temporarily unavailable")
+        return fork()
+
+    monkeypatch.setattr(os, "fork", full)
+    with pytest.raises(FleetError, match="cannot be started"):
+        _share_service.detach(_share_service.listen("127.0.0.1", 0, offers=[], secret="s"))
 
 
 def test_a_whole_blob_comes_from_the_neighbour(server: hub.HubServer, hosts: Any) -> None:
