@@ -483,9 +483,9 @@ def _acquire(blob: Blob) -> int | None:
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         # Whoever held it may have removed the file meanwhile: then this lock protects nothing.
-        if blob.lock.exists() and os.fstat(handle).st_ino == blob.lock.stat().st_ino:
+        if os.path.samestat(os.fstat(handle), os.stat(blob.lock)):
             return handle
-    except BlockingIOError:
+    except (BlockingIOError, FileNotFoundError):
         pass
     os.close(handle)
     return None

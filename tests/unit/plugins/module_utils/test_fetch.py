@@ -399,6 +399,21 @@ def test_waits_for_the_run_that_holds_the_lock(server: hub.HubServer, run: Run) 
     assert server.log.entries == []
 
 
+def test_a_lock_that_goes_while_it_is_looked_at_is_tried_again(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its holder removes the file between two looks of who waits."""
+    run.part(b"")
+    flock, gone = fcntl.flock, []
+
+    def late(handle: int, how: int) -> None:
+        flock(handle, how)
+        if not gone:
+            gone.append(run.blob.lock.unlink())
+
+    monkeypatch.setattr(fcntl, "flock", late)
+    monkeypatch.setattr(Path, "exists", lambda self: self == run.blob.lock or os.path.exists(self))
+    assert run().bytes_fetched == SIZE and run.waits == [1.0]
+
+
 def test_discard(run: Run) -> None:
     run()
     run.part(BODY[:10])
