@@ -151,6 +151,8 @@ class ActionModule(ActionBase):
             done = self._send_piece(args, path, have, piece_size(rate), task_vars)
             if done.get("failed"):
                 return done
+            if done["bytes_present"] == have < size:
+                raise AnsibleActionFail(f"The file on the controller ended while it was sent ({path}): got {have} of {size} bytes. Fetch it there again.")
             pacer.take(max(0, done["bytes_present"] - have))
             have = done["bytes_present"]
             name = str(args.get("name") or args["sha256"][:12])

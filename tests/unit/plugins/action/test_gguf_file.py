@@ -13,6 +13,7 @@ from typing import Any, Callable, Iterator
 
 import hub_repository
 import pytest
+from ansible.errors import AnsibleActionFail
 
 from ansible_collections.localai.fleet.plugins.action import gguf_file
 
@@ -255,6 +256,14 @@ def test_sending_goes_on_where_a_killed_controller_stopped(sender: Controller) -
     output = sender.run("-vvv")
     assert "changed=1" in output and f"resumed_from: {kept}" in output
     assert sender.target.read_bytes() == BODY
+
+
+def test_a_file_that_ends_while_it_is_sent_ends_the_task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "cached.gguf").write_bytes(BODY)
+    action = object.__new__(gguf_file.ActionModule)
+    monkeypatch.setattr(action, "_send_piece", lambda *_args: {"bytes_present": 1000})
+    with pytest.raises(AnsibleActionFail, match=f"ended while it was sent .*got 1000 of {SIZE} bytes"):
+        action._send({"src": f"{tmp_path}/cached.gguf", "size": SIZE, "sha256": SHA256}, {"resumed_from": 0}, {"inventory_hostname": "ai1"})
 
 
 def test_a_controller_without_the_file_says_so(sender: Controller, tmp_path: Path) -> None:
