@@ -164,8 +164,14 @@ class Hub:
         return answer.json()
 
     def _repository(self, name: str, revision: str | None) -> Repository:
-        info = self._api.model_info(name, revision=revision, files_metadata=True, timeout=self.options.timeout)
-        return _repository(name, info, self._files(name, info))
+        try:
+            info = self._api.model_info(name, revision=revision, files_metadata=True, timeout=self.options.timeout)
+            found = _repository(name, info, self._files(name, info))
+        except (KeyError, TypeError, AttributeError) as error:  # the client takes the answer's form for granted
+            raise ValueError("an answer of another form") from error
+        if not _is_sound(found):
+            raise ValueError("a commit, a size or a digest that is none")
+        return found
 
     def _asked(self, kind: str, call: Callable[[], T], name: str, revision: str | None = None) -> T:
         """The answer of a call. The client does not repeat this one: a limit or a fault is waited for here, as long as there is patience."""
@@ -267,6 +273,13 @@ def _repository(name: str, info: Any, files: tuple[RepoFile, ...]) -> Repository
         name=name, commit=info.sha, files=files, license=license_of(card, tags), gated=info.gated or "", private=bool(info.private),
         tags=tags, base_models=base_models_of(card, tags),
     )
+
+
+def _is_sound(repository: Repository) -> bool:
+    """Whether commit, sizes and digests are such, as the lock pins them."""
+    return bool(re.fullmatch(r"[0-9a-f]{40}", str(repository.commit))) and all(
+        isinstance(file.path, str) and isinstance(file.size, int) and file.size >= 0
+        and (file.sha256 is None or re.fullmatch(r"[0-9a-f]{64}", str(file.sha256))) for file in repository.files)
 
 
 def _filters(policy: Policy) -> list[tuple[str, str]]:

@@ -117,12 +117,13 @@ def listing(data: Any) -> Listing | None:
         return None
     card, gguf = _mapping(data.get("cardData")), _mapping(data.get("gguf"))
     tags = tuple(_words(data.get("tags")))
+    siblings = data.get("siblings")
     return Listing(
         repository=data["id"], commit=_text(data.get("sha")), gated=_gated(data.get("gated")), private=data.get("private") is True,
         disabled=data.get("disabled") is True, downloads=_number(data.get("downloads")) or 0, likes=_number(data.get("likes")) or 0,
         trending=_number(data.get("trendingScore")) or 0, created=_time(data.get("createdAt")), pipeline=_text(data.get("pipeline_tag")), tags=tags,
         license=license_of(card, tags), languages=_languages(card, tags), base_models=quantized_from(data["id"], card, tags),
-        paths=tuple(_text(item.get("rfilename")) for item in data.get("siblings") or () if isinstance(item, dict)),
+        paths=tuple(_text(item.get("rfilename")) for item in (siblings if isinstance(siblings, list) else ()) if isinstance(item, dict)),
         architecture=_text(gguf.get("architecture")) or None, parameters=_number(gguf.get("total")), parsed_bytes=_number(gguf.get("totalFileSize")),
         template=_text(gguf.get("chat_template")))
 

@@ -244,6 +244,20 @@ def test_a_list_that_is_none(server, monkeypatch, answer, words):
         assert client(server).listings(Policy()) == []
 
 
+WHOLE = {"id": "a/b", "sha": "c" * 40}
+
+
+@pytest.mark.parametrize("answer", [
+    [], "text", {}, {**WHOLE, "siblings": 7}, {**WHOLE, "siblings": [{"size": 1}]}, {"id": "a/b"}, {**WHOLE, "sha": "main"},
+    *({**WHOLE, "siblings": [{"rfilename": "a.gguf", "size": 1, **change}]} for change in (
+        {"lfs": 7}, {"size": -1}, {"size": "1"}, {"lfs": {"sha256": "../x", "size": 1, "pointerSize": 1}}))])
+def test_a_repository_that_is_none(server, monkeypatch, answer):
+    monkeypatch.setattr(lab.Handler, "_model", lambda self, *_args, **_named: self._json(answer))
+    with pytest.raises(FleetError) as error:
+        client(server).repository("a/b")
+    assert "something else than a repository" in str(error.value)
+
+
 def test_a_mirror_without_a_list_is_a_sentence(server, monkeypatch):
     def refuse(self):
         raise lab.Problem(404, "no")

@@ -40,6 +40,7 @@ def test_a_hostile_item_says_little():
            "likes": True, "downloads": float("inf"), "createdAt": "never", "gguf": {"total": float("nan"), "architecture": 7, "chat_template": ["x"]}}
     found = listing(bad)
     assert found == Listing(repository="a/b", tags=("gguf",), paths=("", "x[31m.gguf"))
+    assert listing({"id": "a/b", "siblings": 7}) == Listing(repository="a/b")
     assert listing({"id": "a/b", "gguf": {"total": 1e159}}).parameters == int(1e159)
 
 
