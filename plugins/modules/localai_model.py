@@ -125,9 +125,10 @@ from ansible_collections.localai.fleet.plugins.module_utils._cgroup import Tree
 from ansible_collections.localai.fleet.plugins.module_utils._containers import engines
 from ansible_collections.localai.fleet.plugins.module_utils._errors import FleetError
 from ansible_collections.localai.fleet.plugins.module_utils._modelyaml import is_revision
-from ansible_collections.localai.fleet.plugins.module_utils._reload import record
+from ansible_collections.localai.fleet.plugins.module_utils._reload import Wanted, record, suspects
 from ansible_collections.localai.fleet.plugins.module_utils._server import Server, find
 from ansible_collections.localai.fleet.plugins.module_utils._settings import (
+    held,
     link,
     read,
     read_records,
@@ -159,6 +160,11 @@ def argument_spec():
     }
 
 
+def digest_of(content):
+    """What stands for a revision's settings in the record."""
+    return hashlib.sha256(content.encode()).hexdigest()
+
+
 class Place:
     """The revision's file, the LocalAI that reads it, and what that knows now."""
 
@@ -182,25 +188,34 @@ class Place:
         same = (mine.get("container_id"), mine.get("started_at")) == (self.running.container_id, self.running.started_at)
         told = {name: digest for name, digest in ((mine.get("models") or {}) if same else {}).items() if name != self.name}
         if content is not None:
-            told[self.name] = hashlib.sha256(content.encode()).hexdigest()
+            told[self.name] = digest_of(content)
         if same or content is not None:
             write_records(self.params["records"], {**records, self.params["container"]: record(told, self.running)})
+
+
+def is_doubtful(place):
+    """Whether LocalAI may run it with other settings than its file has, since a run that gave it these ended before its engine did."""
+    recorded, digest = read_records(place.params["records"]).get(place.params["container"]), digest_of(place.params["content"])
+    times = {place.name: held(place.folder).get(f"{place.name}.yaml", 0.0)}
+    return place.name in suspects(Wanted(frozenset([place.name]), {}), place.known, recorded, place.running, times, {place.name: digest})
 
 
 def present(place, check):
     """Have it there; whether that changes something, what loading took, its engine."""
     content, params = place.params["content"], place.params
-    links = {item["path"]: item["target"] for item in params["links"]}
-    written, loading = place.before != content, params["load"] and (place.name not in place.known.loaded or place.before != content)
-    if check or not (written or loading):
-        return written or loading, None, None
-    link(place.folder, links)
+    written = place.before != content
+    told = written or is_doubtful(place)
+    loading = params["load"] and (told or place.name not in place.known.loaded)
+    if check or not (told or loading):
+        return told or loading, None, None
+    link(place.folder, {item["path"]: item["target"] for item in params["links"]})
     if written:
         write(place.file, content)
-        place.tell(content)
-    if written and place.name in place.known.listed:
+    if told and place.name in place.known.listed:
         place.server.reload()
         place.server.stop([place.name], params["drain_timeout"])
+    if told:
+        place.tell(content)
     return (True, *load(place)) if loading else (True, None, None)
 
 

@@ -227,7 +227,8 @@ def apply(module, server, folder, steps, container, known, told):
     load_beside(module, server, folder, steps, wanted, known)
     if steps.reload:
         server.reload()
-        write_records(module.params["state"], {**read_records(module.params["state"]), told["name"]: told})
+        taken = {name: digest for name, digest in told["models"].items() if name not in steps.stop}  # an engine keeps what it was started with
+        write_records(module.params["state"], {**read_records(module.params["state"]), told["name"]: {**told, "models": taken}})
     if steps.stop:
         server.settle()
         server.stop(steps.stop, module.params["drain_timeout"])

@@ -105,6 +105,18 @@ def test_settings_that_differ_are_read_again(run_module, serving, localai) -> No
     assert "threads: 2" in localai.memory[NEW]
 
 
+def test_settings_that_a_busy_engine_did_not_take_are_given_again(run_module, serving, localai) -> None:
+    args, _folder, _log = serving
+    run_module("localai_model", args)
+    other, localai.busy[NEW] = {**args, "content": f"name: {NEW}\nthreads: 2\n"}, 10 ** 9
+    assert "still busy" in run_module("localai_model", other)["msg"]
+    localai.busy.clear()
+    asked(localai)
+    assert run_module("localai_model", other, check=True)["changed"]
+    assert run_module("localai_model", other)["changed"] and asked(localai) == ["/models/reload", "/backend/shutdown", "/backend/load"]
+    assert not run_module("localai_model", other)["changed"]
+
+
 def test_links_come_and_go_with_it(run_module, serving) -> None:
     args, folder, _log = serving
     path = f"split/{SHA}/model-00001-of-00002.gguf"

@@ -162,6 +162,21 @@ def test_settings_that_were_tampered_with_are_read_again(run_module, deployed, l
     assert not run_module("localai_reload", args)["changed"]
 
 
+def test_tampered_settings_that_a_busy_engine_keeps_are_not_taken_as_told(run_module, deployed, localai) -> None:
+    args, _log, folder = deployed
+    serving(run_module, args, localai, folder, OLD, m=OLD)
+    (folder / f"{OLD}.yaml").write_text("threads: 9\n")
+    localai.do("/models/reload", "")
+    args["containers"] = [{**container(folder, [OLD], m=OLD), "files": [{"name": f"{OLD}.yaml", "content": "threads: 2\n"},
+                                                                        {"name": "m.yaml", "content": f"name: m\nalias: {OLD}\n"}]}]
+    (folder / f"{OLD}.yaml").write_text("threads: 2\n")
+    localai.busy[OLD] = 1000
+    assert "still busy" in run_module("localai_reload", args)["msg"]
+    localai.busy.clear()
+    assert run_module("localai_reload", args)["actions"] == {"localai": f"reload, stop {OLD}"}
+    assert not run_module("localai_reload", args)["changed"]
+
+
 def test_folders_of_links_that_nothing_has_go(run_module, deployed, localai) -> None:
     args, _log, folder = deployed
     for name in ("a", "b"):
