@@ -28,7 +28,6 @@ SIZE = len(BODY)
 SHA256 = hashlib.sha256(BODY).hexdigest()
 REPO, FILE = "acme/Tiny-GGUF", "tiny-Q4_K_M.gguf"
 NAMES = ("ai1", "ai2", "ai3")
-PLAY = [{"hosts": "all", "gather_facts": False, "tasks": [{"name": "Provide the blobs", "ansible.builtin.import_role": {"name": "localai.fleet.models"}}]}]
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="the role gives blobs to root")
 
@@ -43,20 +42,23 @@ class Fleet:
         common = {"ansible_python_interpreter": sys.executable, "models_files": files, "models_hub_endpoint": server.url,
                   "models_share_address": "127.0.0.1", "models_share_port": 0, "models_controller_cache": str(place / "cache")}
         (place / "hosts.json").write_text(json.dumps({"all": {"hosts": hosts, "vars": common}}))
-        (place / "play.yml").write_text(json.dumps(PLAY))
+        for entry in ("main", "remove"):
+            role = {"name": "localai.fleet.models", "tasks_from": entry}
+            (place / f"{entry}.yml").write_text(json.dumps([{"hosts": "all", "gather_facts": False, "tasks": [
+                {"name": "The role", "ansible.builtin.import_role": role}]}]))
 
-    def start(self, mode: str, *options: str) -> "subprocess.Popen[str]":
+    def start(self, mode: str, *options: str, play: str = "main") -> "subprocess.Popen[str]":
         environment = {
             **os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_COLLECTIONS_PATH": str(ROOT / ".ansible" / "collections"),
             "ANSIBLE_HOME": str(self.place / "home"), "HOME": str(self.place / "home"), "ANSIBLE_NOCOLOR": "1",
         }
-        command = [str(Path(sys.executable).parent / "ansible-playbook"), "-i", str(self.place / "hosts.json"), str(self.place / "play.yml")]
+        command = [str(Path(sys.executable).parent / "ansible-playbook"), "-i", str(self.place / "hosts.json"), str(self.place / f"{play}.yml")]
         return subprocess.Popen(
             [*command, "-e", f"models_distribution={mode}", *options], env=environment, cwd=ROOT, stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True)
 
-    def run(self, mode: str, *options: str) -> str:
-        return self.start(mode, *options).communicate(timeout=180)[0]
+    def run(self, mode: str, *options: str, play: str = "main") -> str:
+        return self.start(mode, *options, play=play).communicate(timeout=180)[0]
 
     def blob(self, name: str) -> Path:
         return self.place / name / "models" / "gguf" / f"{SHA256}.gguf"
@@ -186,6 +188,8 @@ def test_a_mirror_with_an_authority_of_its_own(fleet: Fleet) -> None:
         output = fleet.run("mirror", *trusting)
         assert (fleet.whole(), fleet.sent()) == (["ai1"], 0), output
         assert changes(fleet.run("mirror", *trusting)) == [0]
+    assert changes(fleet.run("mirror", "--limit", "ai1", play="remove")) == [2]
+    assert [path.name for path in (fleet.place / "ai1").rglob("*")] == ["config"]
 
 
 def test_a_password_in_the_address_of_a_mirror_is_refused_and_not_told(fleet: Fleet) -> None:
