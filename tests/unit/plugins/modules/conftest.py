@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any, Callable, Iterator
 
 import pytest
+from ansible_collections.localai.fleet.plugins.module_utils import _git
+from git_server import BareRepository
 
 
 @pytest.fixture
@@ -25,6 +27,26 @@ def fake_docker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[st
         return log
 
     return make
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> BareRepository:
+    """A fleet's Git repository with its lock."""
+    made = BareRepository(tmp_path / "fleet.git")
+    made.push({"README.md": "hello\n", "inv/fleet.lock.yml": "one\n"})
+    return made
+
+
+@pytest.fixture
+def someone_faster(repository: BareRepository, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Someone else pushes between our commit and our push."""
+    push = _git.Repository._push
+
+    def beaten(self: _git.Repository, commit: str) -> None:
+        repository.push({"README.md": "first\n"})
+        push(self, commit)
+
+    monkeypatch.setattr(_git.Repository, "_push", beaten)
 
 
 class FakeLocalAI(ThreadingHTTPServer):

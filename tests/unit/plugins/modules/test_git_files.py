@@ -15,13 +15,6 @@ LINES = ["model tiny: added, acme/Tiny-GGUF@aaaaaaaaaaaa Q4_K_M", "image nginx: 
 
 
 @pytest.fixture
-def repository(tmp_path: Path) -> BareRepository:
-    made = BareRepository(tmp_path / "fleet.git")
-    made.push({"README.md": "hello\n", "inv/fleet.lock.yml": "one\n"})
-    return made
-
-
-@pytest.fixture
 def args(repository: BareRepository) -> dict[str, Any]:
     return {"url": repository.url, "path": "inv", "names": NAMES}
 
@@ -68,14 +61,7 @@ def test_a_commit_of_other_files_does_not_matter(run_module, args, repository) -
     assert repository.text("README.md") == "hello again\n" and repository.text("inv/fleet.lock.yml") == "mine\n" and repository.count() == 3
 
 
-def test_a_lost_race_changes_nothing(run_module, args, repository, monkeypatch) -> None:
-    push = _git.Repository._push
-
-    def beaten(self: Any, commit: str) -> None:
-        repository.push({"README.md": "first\n"})
-        push(self, commit)
-
-    monkeypatch.setattr(_git.Repository, "_push", beaten)
+def test_a_lost_race_changes_nothing(run_module, args, repository, someone_faster) -> None:
     result = run_module("git_files", {**args, "files": {"fleet.lock.yml": "mine\n"}})
     assert result["failed"] and "Someone else pushed to the branch at the same time, so nothing was changed" in result["msg"]
     assert repository.text("inv/fleet.lock.yml") == "one\n" and repository.count() == 2

@@ -1,12 +1,10 @@
 """git_files over SSH: a real sshd, real keys, a real bare repository."""
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any, Iterator
 
 import pytest
 import ssh_server
-from ansible_collections.localai.fleet.plugins.module_utils import _git
 from git_server import BareRepository
 
 
@@ -14,13 +12,6 @@ from git_server import BareRepository
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ssh_server.SshServer]:
     with ssh_server.running(tmp_path_factory.mktemp("ssh")) as found:
         yield found
-
-
-@pytest.fixture
-def repository(tmp_path: Path) -> BareRepository:
-    made = BareRepository(tmp_path / "fleet.git")
-    made.push({"README.md": "hello\n", "inv/fleet.lock.yml": "one\n"})
-    return made
 
 
 @pytest.fixture
@@ -40,14 +31,7 @@ def test_read_commit_and_push(run_module, args, repository) -> None:
     assert (again["changed"], again["previous"], repository.count()) == (False, {"fleet.lock.yml": "one\n"}, 2)
 
 
-def test_a_push_that_comes_second_changes_nothing(run_module, args, repository, monkeypatch) -> None:
-    push = _git.Repository._push
-
-    def beaten(self: Any, commit: str) -> None:
-        repository.push({"README.md": "first\n"})
-        push(self, commit)
-
-    monkeypatch.setattr(_git.Repository, "_push", beaten)
+def test_a_push_that_comes_second_changes_nothing(run_module, args, repository, someone_faster) -> None:
     result = run_module("git_files", {**args, "files": {"fleet.lock.yml": "mine\n"}})
     assert "Someone else pushed to the branch at the same time, so nothing was changed" in result["msg"]
     assert repository.text("inv/fleet.lock.yml") == "one\n" and repository.count() == 2
