@@ -12,6 +12,7 @@ from difflib import get_close_matches
 from typing import Any, Mapping, Sequence
 
 from ._errors import FleetError
+from ._given import number, truth, words
 from ._lock_text import Unsafe, block, parse
 from ._search import Policy
 from ._wanted import parse_wanted
@@ -64,13 +65,13 @@ def parse_choice(variables: Mapping[str, Any]) -> Choice:
     for name in sorted(set(variables) - set(ASKED)):
         near = get_close_matches(name, ASKED, n=1, cutoff=0)[0]
         raise FleetError("The variable is none of the playbook choose_models", name, do=f"Did you mean {near}? Known are {', '.join(ASKED)}.")
-    presets = _words(given.get("choose_presets", "all"))
-    options = {name: _number(f"{PREFIX}{name}", given[PREFIX + name]) if name in NUMBERS else str(given[PREFIX + name])
+    presets = words(given.get("choose_presets", "all"))
+    options = {name: number(f"{PREFIX}{name}", given[PREFIX + name]) if name in NUMBERS else str(given[PREFIX + name])
                for name in MODEL_OPTIONS if PREFIX + name in given}
     return Choice(
-        models=", ".join(_words(given["choose_models"])) if "choose_models" in given else None, aliases=_aliases(given.get("choose_aliases", "")),
+        models=", ".join(words(given["choose_models"])) if "choose_models" in given else None, aliases=_aliases(given.get("choose_aliases", "")),
         presets=() if presets == ["none"] else tuple(presets), search=_search(given), options=options,
-        only=_truth("choose_only", given.get("choose_only", False)), overwrite=_truth("choose_overwrite", given.get("choose_overwrite", False)))
+        only=truth("choose_only", given.get("choose_only", False)), overwrite=truth("choose_overwrite", given.get("choose_overwrite", False)))
 
 
 def choose_models(
@@ -83,7 +84,7 @@ def choose_models(
     same name takes its place and keeps its aliases. `aliases` go to the models that they name, away from others; the standard ones that
     nobody has go to the first chosen chat model. FleetError for what is not among the candidates.
     """
-    picked = [{**_candidate(candidates, word)["wanted"], **(options or {})} for word in _words(said)]
+    picked = [{**_candidate(candidates, word)["wanted"], **(options or {})} for word in words(said)]
     if not picked:
         raise FleetError("Nothing was chosen", "choose_models", do="Name models by number or name, as in 1,3.")
     before = {str(item["name"]): dict(item) for item in ([] if only else wanted)}
@@ -210,46 +211,27 @@ def _shown(value: Any) -> str:
 def _search(given: Mapping[str, Any]) -> dict[str, Any] | None:
     """A policy as a mapping; None unless something of a search was said. Checked as a search is anywhere."""
     said = {name[len(PREFIX):]: given[name] for name in SEARCH if name in given}
-    live = _truth("choose_search", given.get("choose_search", bool(said)))
+    live = truth("choose_search", given.get("choose_search", bool(said)))
     if not live:
         return None
     for name in _LISTS:
-        said[name] = _words(said.get(name, []))
-    said.update({name: _number(PREFIX + name, said[name]) for name in _WHOLE if name in said})
+        said[name] = words(said.get(name, []))
+    said.update({name: number(PREFIX + name, said[name]) for name in _WHOLE if name in said})
     if "gated" in said:
-        said["gated"] = _truth("choose_gated", said["gated"])
+        said["gated"] = truth("choose_gated", said["gated"])
     Policy.from_dict(said, "choose_*")
     return said
-
-
-def _words(value: Any) -> list[str]:
-    parts = value if isinstance(value, (list, tuple)) else str(value).split(",")
-    return [str(part).strip() for part in parts if str(part).strip()]
 
 
 def _aliases(value: Any) -> tuple[tuple[str, str], ...]:
     """Pairs of a mapping, or of a text such as `gpt-4=qwen3-8b, gpt-3.5-turbo=1`."""
     if isinstance(value, Mapping):
         return tuple((str(alias), str(name)) for alias, name in value.items())
-    pairs = [part.partition("=") for part in _words(value)]
+    pairs = [part.partition("=") for part in words(value)]
     wrong = next((alias for alias, sign, name in pairs if not (alias.strip() and sign and name.strip())), None)
     if wrong is not None:
         raise FleetError("An alias has no model", "choose_aliases", wrong, "Write ALIAS=MODEL, as in gpt-4=qwen3-8b.")
     return tuple((alias.strip(), name.strip()) for alias, _sign, name in pairs)
-
-
-def _number(name: str, value: Any) -> int:
-    try:
-        return int(str(value))
-    except ValueError:
-        raise FleetError("A whole number is wanted", name, str(value)) from None
-
-
-def _truth(name: str, value: Any) -> bool:
-    word = str(value).lower()
-    if word not in ("true", "yes", "1", "false", "no", "0"):
-        raise FleetError("True or false is wanted", name, str(value))
-    return word in ("true", "yes", "1")
 
 
 def _marked(value: Any) -> Any:

@@ -16,6 +16,7 @@ from typing import Any, Iterable, Mapping, Sequence
 
 from ._capacity import Capacity
 from ._errors import FleetError
+from ._given import number, truth, words
 from ._plan import some
 from ._plan_view import plural
 from ._presets import expanded
@@ -66,15 +67,15 @@ class Imagined:
 def questions(variables: Mapping[str, Any]) -> Asked:
     """The questions among the variables of a run. FleetError for one that cannot be meant."""
     given = {name: variables[name] for name in QUESTIONS if variables.get(name) not in (None, "")}
-    options = tuple((name, _number(name, given[name]) if name in NUMBERS else str(given[name])) for name in MODEL_OPTIONS if name in given)
+    options = tuple((name, number(name, given[name]) if name in NUMBERS else str(given[name])) for name in MODEL_OPTIONS if name in given)
     model = str(given.get("model", ""))
     alone = [name for name, _value in options if name in OF_ONE_MODEL and not model]
     if alone:
         raise FleetError("This question is about one model, and none is named", alone[0], do="Name it: -e model=NAME.")
     if model and not options:
         raise FleetError("A model is named, and nothing is asked about it", "model", model, f"Say one of {', '.join(MODEL_OPTIONS)}, or use explain.")
-    return Asked(str(given.get("explain", "")), _truth("offline", given.get("offline", False)), str(given.get("topology", "")),
-                 tuple(_addition(item) for item in _items(given.get("add_hosts", ""))), tuple(_items(given.get("remove_hosts", ""))), model, options)
+    return Asked(str(given.get("explain", "")), truth("offline", given.get("offline", False)), str(given.get("topology", "")),
+                 tuple(_addition(item) for item in words(given.get("add_hosts", ""))), tuple(words(given.get("remove_hosts", ""))), model, options)
 
 
 def names_asked(variables: Mapping[str, Any]) -> list[str]:
@@ -117,25 +118,6 @@ def imagine(asked: Asked, known: Mapping[str, Any], wanted: Sequence[Mapping[str
 # --- the words of the questions
 
 
-def _number(name: str, value: Any) -> int:
-    try:
-        return int(str(value))
-    except ValueError:
-        raise FleetError("A question needs a whole number", name, str(value)) from None
-
-
-def _truth(name: str, value: Any) -> bool:
-    word = str(value).lower()
-    if word not in ("true", "yes", "1", "false", "no", "0"):
-        raise FleetError("A question needs true or false", name, str(value))
-    return word in ("true", "yes", "1")
-
-
-def _items(value: Any) -> list[str]:
-    parts = value if isinstance(value, (list, tuple)) else str(value).split(",")
-    return [str(part).strip() for part in parts if str(part).strip()]
-
-
 def _addition(item: str) -> tuple[int, str]:
     count = _COUNT.match(item)
     return (int(count[1]), item[count.end():]) if count else (1, item)
@@ -153,9 +135,9 @@ def _hosts(asked: Asked, capacities: Mapping[str, Any], files: Mapping[str, Any]
     hosts = {name: capacity for name, capacity in capacities.items() if name not in asked.remove_hosts}
     told = []
     for count, kind in asked.add_hosts:
-        new, words = _added(count, kind, capacities, files, hosts)
+        new, added = _added(count, kind, capacities, files, hosts)
         hosts.update(new)
-        told.append(f"{words} ({some(list(new))})")
+        told.append(f"{added} ({some(list(new))})")
     return hosts, told
 
 
@@ -175,7 +157,7 @@ def _added(count: int, kind: str, capacities: Mapping[str, Any], files: Mapping[
 
 
 def _named(count: int, capacity: Any, taken: Mapping[str, Any]) -> dict[str, Any]:
-    free = (f"new{number}" for number in range(1, len(taken) + count + 1) if f"new{number}" not in taken)
+    free = (f"new{index}" for index in range(1, len(taken) + count + 1) if f"new{index}" not in taken)
     return {name: capacity for name, _index in zip(free, range(count))}
 
 

@@ -96,7 +96,7 @@ def test_age(read_at: Any, words: str) -> None:
 
 
 @pytest.mark.parametrize("variables, sentence", [
-    ({"context": "many"}, "needs a whole number .context.: got many"), ({"offline": "perhaps"}, "true or false .offline.: got perhaps"),
+    ({"context": "many"}, "A whole number is wanted .context.: got many"), ({"offline": "perhaps"}, "True or false is wanted .offline.: got perhaps"),
     ({"source": "hf://a/b"}, "none is named .source.. Name it: -e model=NAME"), ({"model": "m"}, "nothing is asked about it .model.: got m"),
     ({"model": "mm", "context": 1}, "no source is given for it .model.: got mm. The nearest wanted one is m."),
     ({"remove_hosts": "ai9"}, "not there .remove_hosts.: got ai9. The servers are ai1, ai2"),
