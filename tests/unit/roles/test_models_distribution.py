@@ -196,3 +196,11 @@ def test_a_password_in_the_address_of_a_mirror_is_refused_and_not_told(fleet: Fl
     output = refusal(fleet, "-e", json.dumps({"models_mirror_url": "http://ann:hidden-word@127.0.0.1:9/gguf"}), "-vvv")
     assert "got http://127.0.0.1:9/gguf" in output and "models_mirror_token" in output and "hidden-word" not in output, output
     assert not (fleet.place / "ai1").exists()
+
+
+def test_hosts_that_come_in_turns(fleet: Fleet) -> None:
+    """As when a new model is rolled out one host after the other: those to come have said nothing yet, those before have ended their services."""
+    (play,) = json.loads((fleet.place / "main.yml").read_text())
+    (fleet.place / "main.yml").write_text(json.dumps([{**play, "serial": [1, 2]}]))
+    output = fleet.run("seed")
+    assert (fleet.whole(), fleet.sent()) == (list(NAMES), 2 * SIZE), output
