@@ -11,6 +11,7 @@ from typing import Any, Iterable, Mapping, Sequence
 
 from ._errors import FleetError
 from ._gguf import Header
+from ._http import bare_url
 from ._lock_text import parse, render
 from ._oci import Image
 from ._presets import preset
@@ -142,7 +143,7 @@ def why_missing(entry: LockedModel | None, wanted: WantedModel) -> str:
         return "not in the lock"
     now, then = wanted.parsed_source, parse_source(entry.source)
     if replace(now, revision=None) != replace(then, revision=None):
-        return f"source was {entry.source}"
+        return f"source was {bare_url(entry.source)}"
     if entry.search != wanted.search:
         return f"search was {_policy(entry.search)}"
     if now.revision != then.revision and now.revision != entry.commit:

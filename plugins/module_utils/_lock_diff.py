@@ -9,6 +9,7 @@ from typing import Any, Callable, Iterable, List, Mapping, Sequence, Tuple
 
 from ._errors import FleetError
 from ._gguf import Header
+from ._http import bare_url
 from ._lock import Lock, LockedImage, LockedModel
 from ._memory import estimate
 from ._needs import settings_of
@@ -95,7 +96,7 @@ def _image(image: LockedImage) -> str:
 def _model(model: LockedModel, wanted: WantedModel | None, isas: Sequence[tuple[str, ...]]) -> list[Fact]:
     at = f"@{model.commit[:12]}" if model.commit else ""
     return [
-        ("", f"{model.repository or model.source}{at} {model.quant or ''}".strip()),
+        ("", f"{model.repository or bare_url(model.source)}{at} {model.quant or ''}".strip()),
         ("found by", model.source if model.source == SEARCH or model.source.startswith(PREFIX) else ""),
         ("file", _files(model)),
         ("size", model.size),

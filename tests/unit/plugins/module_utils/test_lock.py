@@ -131,6 +131,11 @@ def test_what_a_web_model_lacks(change, reason):
     assert found.get("web", "").startswith(reason) and bool(found) == bool(reason)
 
 
+def test_a_reason_does_not_repeat_a_signature():
+    signed = Lock({}, {"web": replace(LOCK.models["web"], source=URL + "?signature=hidden-word")})
+    assert _lock.missing(signed, [WANTED_WEB], {}).models == {"web": f"source was {URL}"}
+
+
 @pytest.mark.parametrize("key, image, reason", [
     ("nginx", Image("docker.io/library/nginx", "1.30.6"), ""),
     ("nginx", Image("docker.io/library/nginx", "1.30.7"), "was docker.io/library/nginx:1.30.6"),

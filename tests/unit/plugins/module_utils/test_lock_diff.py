@@ -17,7 +17,8 @@ TINY = LockedModel(
     resolved_at="2026-11-23T04:00:00Z", resolved_by="localai.fleet 0.1.0",
 )
 URL = "https://files.example.com/w.gguf"
-WEB = replace(TINY, source=URL, repository=None, commit=None, files=(LockedFile("w.gguf", 2 << 30, "c" * 64, URL),), license=None)
+SIGNED = f"{URL}?signature=hidden-word"
+WEB = replace(TINY, source=SIGNED, repository=None, commit=None, files=(LockedFile("w.gguf", 2 << 30, "c" * 64, SIGNED),), license=None)
 NGINX = LockedImage("docker.io/library/nginx", "1.30.6", "sha256:" + "d" * 64, "multi")
 LOCK = Lock({"nginx": NGINX}, {"tiny": TINY, "web": WEB})
 AT_A, AT_E = "acme/Tiny-GGUF@aaaaaaaaaaaa Q4_K_M", "acme/Tiny-GGUF@eeeeeeeeeeee Q4_K_M"
