@@ -14,6 +14,7 @@ from typing import Iterable
 
 from ._errors import FleetError
 from ._formula import Formula, formula, named, rounded_up, smallest_of
+from ._gguf import Header
 from ._shape import Layer, Shape
 
 CELL_PADDING = 256
@@ -27,7 +28,8 @@ KV_TYPES = {"f32": (4, 1), "f16": (2, 1), "bf16": (2, 1), "q8_0": (34, 32), "q5_
 class Settings:
     """How the engine runs a model; the defaults are those of LocalAI's llama.cpp engine, except the bounds.
 
-    `context` in tokens, over all slots when `unified`. `prompt_cache` and `projector` (file) in bytes.
+    `context` in tokens, over all slots when `unified`. `prompt_cache` and `projector` (file) in bytes. `projector_header` is that file's, None where it
+    is not known; `image_tokens` the limit of one image, 0 where the engine heeds none.
     `draft` and `draft_file` are the anonymous bytes and the file of a draft model's own estimate (`_memory.with_draft`).
     `checkpoints` is a number a slot. `isa` as in a host's capacity; empty is unknown, which plans the worst.
     """
@@ -47,6 +49,8 @@ class Settings:
     prompt_cache: int = 0
     checkpoints: int = 0
     projector: int = 0
+    projector_header: Header | None = None
+    image_tokens: int = 0
     draft: int = 0
     draft_file: int = 0
 

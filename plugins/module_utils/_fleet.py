@@ -22,7 +22,7 @@ PLACEMENTS = (SPREAD, PACK)
 class Model:
     """A wanted model with what the lock knows of it: the header (with the size of all its files in bytes) and the digest of each file, in order.
 
-    `projector` is the digest of the file that reads images, `projector_size` its bytes.
+    `projector` is the digest of the file that reads images, `projector_size` its bytes, `projector_header` its header where the lock has it.
     """
 
     wanted: WantedModel
@@ -31,6 +31,7 @@ class Model:
     files: tuple[str, ...] = ()
     projector: str | None = None
     projector_size: int = 0
+    projector_header: Header | None = None
 
     @property
     def name(self) -> str:
@@ -51,7 +52,10 @@ def model_of(wanted: WantedModel, locked: LockedModel) -> Model:
     """A wanted model with what the lock knows of it."""
     header = replace(Header.from_dict(locked.header), file_size=locked.size)
     model = Model(wanted, header, locked.files[0].sha256, tuple(file.sha256 for file in locked.files))
-    return replace(model, projector=locked.projector.sha256, projector_size=locked.projector.size) if locked.projector else model
+    if not locked.projector:
+        return model
+    beside = Header.from_dict(locked.projector_header) if locked.projector_header else None
+    return replace(model, projector=locked.projector.sha256, projector_size=locked.projector.size, projector_header=beside)
 
 
 @dataclass(frozen=True)

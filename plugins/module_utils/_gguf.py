@@ -36,16 +36,19 @@ PARAMETERS = frozenset("""
     ssm.conv_kernel ssm.inner_size ssm.state_size ssm.time_step_rank ssm.group_count
     full_attention_interval attention.recurrent_layers wkv.head_size token_shift_count kda.head_dim shortconv.l_cache
     pooling_type rope.dimension_count rope.scaling.type rope.scaling.factor rope.scaling.original_context_length
-    has_vision_encoder vision.projection_dim
+    has_vision_encoder projector_type vision.projector_type vision.projection_dim vision.embedding_length vision.feed_forward_length
+    vision.image_size vision.patch_size vision.spatial_merge_size vision.projector.scale_factor vision.image_max_pixels
+    vision.preproc_image_size vision.preproc_max_tiles vision.is_deepstack_layers vision.n_wa_pattern vision.window_size vision.sam.head_count
 """.split())
 """Architecture keys that are kept, without the architecture's name in front."""
 PER_LAYER = frozenset("""
     feed_forward_length expert_feed_forward_length expert_shared_feed_forward_length attention.head_count attention.head_count_kv
-    attention.sliding_window attention.sliding_window_pattern attention.recurrent_layers
+    attention.sliding_window attention.sliding_window_pattern attention.recurrent_layers vision.feed_forward_length vision.is_deepstack_layers
 """.split())
 """Those that may be an array with an entry a layer."""
 FLAGS = frozenset("attention.causal use_parallel_residual has_vision_encoder".split())
-FLAGS_OR_NUMBERS = frozenset("attention.sliding_window_pattern attention.recurrent_layers".split())
+FLAGS_OR_NUMBERS = frozenset("attention.sliding_window_pattern attention.recurrent_layers vision.is_deepstack_layers".split())
+WORDS = frozenset("rope.scaling.type projector_type vision.projector_type".split())
 ESSENTIAL = ("block_count", "embedding_length")
 ESSENTIAL_ONE_OF = ("attention.head_count", "ssm.state_size", "wkv.head_size", "shortconv.l_cache")
 """A plan-mode read goes on until it has seen the first two, one of these and the start of the vocabulary."""
@@ -455,7 +458,7 @@ def _alignment(cursor: Cursor, keys: _Keys) -> int | None:
 
 def _parameter(cursor: Cursor, keys: _Keys, prefix: str, name: str, value: Any) -> Any:
     """A parameter that the planner may calculate with: whole, not negative, not absurd; or one of the few of another kind."""
-    if name == "rope.scaling.type":
+    if name in WORDS:
         return _words(cursor, keys, prefix + name)
     if name == "rope.scaling.factor" and isinstance(value, float):
         return value if math.isfinite(value) else None

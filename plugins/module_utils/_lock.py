@@ -50,7 +50,7 @@ class LockedFile:
 class LockedModel:
     """A wanted model pinned to files: one, or the shards of a split set in order, whose joined header is kept; and the projector beside them.
 
-    `quant` is the one asked for; where a file was asked for, that file's own. `search` is the policy that found it, None when it was not searched.
+    `quant` is the one asked for; where a file was asked for, that file's own. `projector_header` is None in locks of before it was kept. `search` is the policy that found it, None when it was not searched.
     """
 
     source: str
@@ -65,6 +65,7 @@ class LockedModel:
     resolved_at: str
     resolved_by: str
     projector: LockedFile | None = None
+    projector_header: Mapping[str, Any] | None = None
     search: Mapping[str, Any] | None = None
 
     @property
@@ -246,7 +247,7 @@ def _image(data: Any, where: str) -> LockedImage:
 
 
 def _model(data: Any, where: str) -> LockedModel:
-    _mapping(data, where, {item.name for item in fields(LockedModel)}, optional={"projector", "search"})
+    _mapping(data, where, {item.name for item in fields(LockedModel)}, optional={"projector", "projector_header", "search"})
     for key in ("source", "architecture", "resolved_at", "resolved_by"):
         _text(data, key, where)
     for key in ("quant", "license"):
@@ -256,6 +257,8 @@ def _model(data: Any, where: str) -> LockedModel:
     header = Header.from_dict(_plain(data["header"], f"{where}.header"))
     if header.architecture != data["architecture"]:
         raise FleetError("The lock's architecture is not that of its header", where, f"{data['architecture']}, header {header.architecture}", _BY_HAND)
+    if data.get("projector_header") is not None:
+        Header.from_dict(_plain(data["projector_header"], f"{where}.projector_header"))
     return LockedModel(**{**data, "files": _files(data, where), "projector": _projector(data, where)})
 
 

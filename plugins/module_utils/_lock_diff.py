@@ -35,8 +35,9 @@ def planned_bytes(model: LockedModel, wanted: WantedModel, isas: Sequence[tuple[
     """
     header = Header.from_dict(model.header)
     projector = model.projector.size if model.projector else 0
+    beside = Header.from_dict(model.projector_header) if model.projector and model.projector_header else None
     try:
-        found = [estimate(header, settings_of(wanted, header, isa, projector)) for isa in isas]
+        found = [estimate(header, settings_of(wanted, header, isa, projector, beside)) for isa in isas]
     except FleetError:  # the plan says it, with all that belongs to it
         return None
     return max(memory.anonymous + memory.file_backed for memory in found)

@@ -17,8 +17,9 @@ from ._cache import Settings, cache_bytes, cells_of, check, checkpoint, state
 from ._compute import MIB, compute_bytes, unread_bytes, work_bytes
 from ._formula import Formula, formula, largest_of, named, smallest_of
 from ._gguf import Header
+from ._mmproj import projector_bytes, projector_notes
 from ._repack import repacked
-from ._shape import UNFLASHED, Shape, all_logits, shape_of
+from ._shape import UNFLASHED, Shape, all_logits, largest, shape_of
 
 __all__ = ["CHECKPOINTS", "MIB", "SERVER_ANONYMOUS", "SERVER_TMP", "Memory", "Settings", "checkpoint_bytes", "estimate", "formulas",
            "needs_checkpoints", "repack_bytes", "with_draft"]
@@ -44,8 +45,6 @@ TENSOR_BYTES = 10_850
 NODES = frozenset("qwen3next qwen35 qwen35moe kimi-linear bailingmoe3 kimi-k3 nanbeige minimax-01 minimax-m3".split())
 """Architectures whose graph the engine gives 40 nodes a token of a micro-batch."""
 NODE_BYTES = 1300
-PROJECTOR_COMPUTE = 128 * MIB
-"""Allowance for the buffers of a projector beside its file: 4096 patches of a common vision model by the rule of dense layers; not measured."""
 ANONYMOUS = ("kv_full", "kv_window", "state", "compute", "output", "repack", "prompt_cache", "checkpoints", "projector", "draft", "base", "weights")
 """The terms that `anonymous` sums."""
 
@@ -84,7 +83,8 @@ def estimate(shape: Header, settings: Settings = Settings()) -> Memory:
     without flash attention, a head size that the cache type's blocks do not divide.
     """
     exact = shape.tensors is not None and bool(settings.isa)
-    notes = shape_of(shape).notes + (() if exact else ("Tensor infos were not read: repacking is planned at its safe bound.",))
+    seen = projector_notes(settings.projector, settings.projector_header, largest(shape.get("embedding_length")))
+    notes = shape_of(shape).notes + seen + (() if exact else ("Tensor infos were not read: repacking is planned at its safe bound.",))
     values = {name: term.value for name, term in formulas(shape, settings).items()}
     return Memory(**values, repack_exact=exact, notes=notes)
 
@@ -101,7 +101,7 @@ def formulas(shape: Header, settings: Settings) -> dict[str, Formula]:
         "state": slots * state(model), "compute": compute_bytes(shape, model, settings, cells), "output": _output(shape, model, settings, slots),
         "repack": repack, "prompt_cache": named("prompt_cache", settings.prompt_cache if model.cached else 0),
         "checkpoints": slots * named("checkpoints_a_slot", settings.checkpoints) * checkpoint(model, settings).called("checkpoint"),
-        "projector": (named("projector", settings.projector) + PROJECTOR_COMPUTE) if settings.projector else formula(0),
+        "projector": _projector(shape, settings),
         "draft": named("draft", settings.draft), "base": formula(0),
         "weights": formula(0) if settings.mmap else largest_of((0, file - repack.called("repack"))), "file": file}
     (work, left), hole = work_bytes(shape, model, settings, cells), _hole(shape, found["kv_full"] + found["kv_window"])
@@ -150,6 +150,13 @@ def _output(shape: Header, model: Shape, settings: Settings, slots: Formula) -> 
     if not all_logits(shape, True):
         return 4 * (slots * logits + largest_of((tokens, slots)) * row)
     return 4 * largest_of((tokens, slots)) * (logits + row)
+
+
+def _projector(shape: Header, settings: Settings) -> Formula:
+    """A projector beside the model: its weights, and what the largest image needs."""
+    if not settings.projector:
+        return formula(0)
+    return projector_bytes(settings.projector, settings.projector_header, largest(shape.get("embedding_length")), settings.image_tokens, settings.slots)
 
 
 def _answer(shape: Header, settings: Settings) -> Formula:

@@ -57,7 +57,7 @@ def render(model: Mapping[str, Any], wanted: Mapping[str, Any], header: Mapping[
     if model.get("projector"):
         result["known_usecases"].append("vision")
         result["mmproj"] = f"gguf/{model['projector']}.gguf"
-        result["options"].append(f"image_max_tokens:{max(64, model['context'] // model['slots'] // 2)}")
+        result["options"] += [f"image_max_tokens:{model['image_tokens']}"] if model.get("image_tokens") else []
     return result
 
 

@@ -12,6 +12,7 @@ from ._errors import FleetError
 from ._fleet import Model
 from ._gguf import Header
 from ._memory import CHECKPOINTS, MIB, Memory, Settings, estimate, needs_checkpoints, repack_bytes
+from ._mmproj import image_tokens
 from ._quants import smaller
 from ._shape import ENCODERS
 from ._sharding import server_part
@@ -36,14 +37,15 @@ def kind_of(wanted: WantedModel, header: Header) -> str:
     return "completion" if header.has_chat_template is False and not wanted.template else "chat"
 
 
-def settings_of(wanted: WantedModel, header: Header, isa: Sequence[str] = (), projector: int = 0) -> Settings:
-    """The engine's settings for a wanted model on a host with these instruction sets; `projector` is the bytes of the file that reads images."""
+def settings_of(wanted: WantedModel, header: Header, isa: Sequence[str] = (), projector: int = 0, beside: Header | None = None) -> Settings:
+    """The engine's settings for a wanted model on a host with these instruction sets; `projector` is the bytes of the file that reads images, `beside` its header."""
     whole = kind_of(wanted, header) in ("embedding", "rerank")
     batch = max(BATCH, wanted.context) if whole else BATCH
     return Settings(
         context=wanted.context, slots=wanted.slots, unified=True, ubatch=batch, batch=batch, type_k=wanted.kv_type, type_v=wanted.kv_type,
         flash_attention=True, mmap=True, embeddings=whole, isa=tuple(isa), prompt_cache=0 if whole else wanted.prompt_cache_bytes,
-        checkpoints=CHECKPOINTS if not whole and needs_checkpoints(header) else 0, projector=projector)
+        checkpoints=CHECKPOINTS if not whole and needs_checkpoints(header) else 0, projector=projector,
+        projector_header=beside, image_tokens=image_tokens(beside, wanted.context, wanted.slots, batch) if projector else 0)
 
 
 @dataclass
@@ -63,7 +65,7 @@ class Needs:
         """The engine's settings for a model on a host with these instruction sets."""
         if name not in self._settings:
             model = self.models[name]
-            self._settings[name] = settings_of(model.wanted, model.header, projector=model.projector_size)
+            self._settings[name] = settings_of(model.wanted, model.header, (), model.projector_size, model.projector_header)
         return replace(self._settings[name], isa=isa)
 
     def memory(self, name: str, isa: tuple[str, ...]) -> Memory:
@@ -108,7 +110,8 @@ class Needs:
             change = self._changes[name][index]
             header = self._quants[name].get(change.get("quant", ""), self.models[name].header)
             try:
-                memory = estimate(header, settings_of(replace(self.models[name].wanted, **change), header, projector=self.models[name].projector_size))
+                model = self.models[name]
+                memory = estimate(header, settings_of(replace(model.wanted, **change), header, (), model.projector_size, model.projector_header))
                 self._unpacked[(name, index)] = memory.anonymous - memory.repack
             except FleetError:  # the engine refuses this cache type for the model's heads
                 self._unpacked[(name, index)] = NEVER

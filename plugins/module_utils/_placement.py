@@ -205,7 +205,8 @@ def _planned_model(work: _Work, host: Room, name: str, part: Room, threads: Mode
         name=name, sha256=model.sha256 or model.wanted.sha256, kind=kind_of(model.wanted, model.header), threads=threads.threads,
         threads_batch=threads.threads_batch, context=settings.context, slots=settings.slots, unified=settings.unified, batch=settings.batch,
         kv_type=settings.type_k, prompt_cache=settings.prompt_cache, checkpoints=settings.checkpoints, aliases=model.wanted.aliases,
-        memory=work.terms[key], expected_tokens_per_second=speed, files=model.files, projector=model.projector)
+        memory=work.terms[key], expected_tokens_per_second=speed, files=model.files, projector=model.projector,
+        image_tokens=settings.image_tokens)
 
 
 def _memory_of(host: Room, part: Room) -> Capacity:

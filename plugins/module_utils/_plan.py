@@ -25,7 +25,7 @@ class PlannedModel:
     """A model on an instance. `context` in tokens over all slots, `prompt_cache` and `memory` in bytes.
 
     `sha256` is its first file; `files` are the digests of all of them, the shards of a split set in order. `projector` is the digest of
-    the file that reads images.
+    the file that reads images, `image_tokens` the limit of one image (0: the engine has its own).
     """
 
     name: str
@@ -45,6 +45,7 @@ class PlannedModel:
     expected_tokens_per_second: float | None = None
     files: tuple[str, ...] = ()
     projector: str | None = None
+    image_tokens: int = 0
 
 
 @dataclass(frozen=True)

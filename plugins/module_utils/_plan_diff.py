@@ -14,7 +14,7 @@ from ._plan_view import plural
 SHOWN = 12
 """Changes that the plan's text tells; the rest is told in diff mode."""
 MODEL_FIELDS = ("files", "projector", "kind", "threads", "threads_batch", "context", "slots", "unified", "batch", "kv_type", "prompt_cache", "checkpoints",
-                "aliases")
+                "image_tokens", "aliases")
 INSTANCE_FIELDS = ("residency", "node", "cpuset", "cpus", "threads", "max_active", "memory_limit", "memory_planned", "file_share", "tmp_size")
 SIZES = ("prompt_cache", "memory_limit", "memory_planned", "tmp_size")
 WORDS = {"added": "starts on", "removed": "ends on", "changed": "on"}

@@ -86,14 +86,15 @@ def _from_hub(wanted: WantedModel, place: Source, hub: Hub, now: str, known: Loc
     beside = choose_projector(repository.files, files[0].path, wanted.projector, where=name) if wanted.wants_projector else None
     locked, projector = tuple(map(_locked, files)), _locked(beside) if beside else None
     same = known is not None and not why_missing(known, wanted) and (known.repository, known.files, known.projector) == (name, locked, projector)
-    if known and same and repository.license in (None, known.license):
+    if known and same and repository.license in (None, known.license) and (known.projector_header or not beside):
         return known, ""
     reader = hub.header(repository, [beside]) if beside else None
     if beside and reader:
         check_projector(reader, f"{name}, {beside.path}")
     header = hub.header(repository, files)
     _check_split(header, files, name)
-    origin = {"repository": name, "commit": repository.commit, "license": repository.license or header.license, "projector": projector}
+    origin = {"repository": name, "commit": repository.commit, "license": repository.license or header.license, "projector": projector,
+              "projector_header": replace(reader, tensors=None).as_dict() if reader else None}
     return _entry(wanted, header, locked, now, **origin), misfit(reader, header) if reader else ""
 
 

@@ -244,7 +244,7 @@ def explained(params: dict[str, Any], plan: dict[str, Any]) -> list[str]:
     capacities = {host: _capacity(host, data) for host, data in params["capacities"].items()}
 
     def terms(isa: tuple[str, ...]) -> tuple[Term, ...]:
-        return explain(model.header, settings_of(model.wanted, model.header, isa, model.projector_size))
+        return explain(model.header, settings_of(model.wanted, model.header, isa, model.projector_size, model.projector_header))
 
     return _plan_explain.explanation(name, plan, capacities, terms)
 

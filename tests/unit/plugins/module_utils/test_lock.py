@@ -206,13 +206,14 @@ def test_what_a_model_that_is_searched_for_lacks(entry, change, reason):
     assert _lock.why_missing(entry, replace(WANTED_FOUND, **change)) == reason
 
 
-SEEING = replace(TINY, projector=LockedFile("mmproj-F16.gguf", 1000, "e" * 64))
+SEES = Header(version=3, architecture="clip", parameters={"projector_type": "gemma3", "vision.image_size": 896}).as_dict()
+SEEING = replace(TINY, projector=LockedFile("mmproj-F16.gguf", 1000, "e" * 64), projector_header=SEES)
 
 
 def test_a_lock_without_projectors_still_loads():
     data = yaml.safe_load(_lock.dump(LOCK))
     for model in data["models"].values():
-        del model["projector"]
+        del model["projector"], model["projector_header"]
     assert _lock.validate(data) == LOCK
     assert _lock.load(_lock.dump(Lock(models={"tiny": SEEING}))).models["tiny"] == SEEING
 
@@ -226,6 +227,14 @@ def test_what_a_model_with_a_projector_lacks(change, reason):
     assert _lock.why_missing(SEEING, wanted) == reason
     assert _lock.only_projector(SEEING, wanted) is bool(reason)
     assert not _lock.only_projector(SEEING, replace(wanted, quant="Q8_0"))
+
+
+@pytest.mark.parametrize("given", ["text", {"schema": 1}, {**SEES, "schema": 2}])
+def test_a_damaged_header_of_a_projector_is_refused(given):
+    data = yaml.safe_load(_lock.dump(Lock(models={"tiny": SEEING})))
+    data["models"]["tiny"]["projector_header"] = given
+    with pytest.raises(FleetError):
+        _lock.validate(data)
 
 
 def test_other_bytes_of_a_projector_for_the_same_commit():

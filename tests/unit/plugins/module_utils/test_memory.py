@@ -247,7 +247,7 @@ def test_a_draft_model_is_a_second_estimate_and_a_projector_needs_more_than_its_
     alone, second = _memory.estimate(LLAMA_8B, settings), _memory.estimate(LLAMA_1B, draft)
     assert both.anonymous - alone.anonymous == second.anonymous == both.draft
     seeing = _memory.estimate(LLAMA_8B, replace(settings, projector=5 * MIB))
-    assert seeing.projector == 5 * MIB + _memory.PROJECTOR_COMPUTE
+    assert seeing.projector > 1024 * MIB and "projector" in seeing.notes[0]
     assert seeing.anonymous - alone.anonymous == seeing.projector + 8 * 512 * 4096  # images come as embeddings: their place is touched
 
 
@@ -256,7 +256,7 @@ def test_anonymous_and_file_backed_are_sums() -> None:
     found = run(header, 4096, prompt_cache=256 * MIB, projector=5 * MIB)
     terms = ("kv_full", "kv_window", "state", "compute", "output", "repack", "prompt_cache", "checkpoints", "projector", "draft", "base", "weights")
     assert found.anonymous == sum(getattr(found, term) for term in terms) and found.file_backed == 800 * MIB
-    assert found.prompt_cache == 256 * MIB and found.repack_exact and found.notes == ()
+    assert found.prompt_cache == 256 * MIB and found.repack_exact and len(found.notes) == 1  # that of the projector
     read = run(header, 4096, mmap=False)
     assert (read.weights, read.file_backed) == (355 * MIB, 0) and json.dumps(found.as_dict())
 

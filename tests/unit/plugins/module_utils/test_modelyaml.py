@@ -73,9 +73,10 @@ def test_a_model_in_several_files_is_found_by_links() -> None:
 
 
 def test_a_model_that_reads_images() -> None:
-    found = _modelyaml.render({**PLANNED, "projector": "p" * 64}, {})
+    found = _modelyaml.render({**PLANNED, "projector": "p" * 64, "image_tokens": 1024}, {})
     assert found == {**PLAIN, "known_usecases": ["chat", "completion", "vision"], "mmproj": f"gguf/{'p' * 64}.gguf",
                      "options": [*PLAIN["options"], "image_max_tokens:1024"]}
+    assert _modelyaml.render({**PLANNED, "projector": "p" * 64, "image_tokens": 0}, {})["options"] == PLAIN["options"]
     assert _modelyaml.render(PLANNED, {}) == PLAIN, "nothing of it stays for the next model"
 
 

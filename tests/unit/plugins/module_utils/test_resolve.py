@@ -8,8 +8,8 @@ import hub_repository
 import pytest
 from ansible_collections.localai.fleet.plugins.module_utils import _resolve
 from ansible_collections.localai.fleet.plugins.module_utils._errors import FleetError
-from ansible_collections.localai.fleet.plugins.module_utils._gguf import Header
 from ansible_collections.localai.fleet.plugins.module_utils._hub_client import Hub, HubOptions
+from ansible_collections.localai.fleet.plugins.module_utils._gguf import Header
 from ansible_collections.localai.fleet.plugins.module_utils._lock import LockedFile
 from ansible_collections.localai.fleet.plugins.module_utils._wanted import WantedModel
 
@@ -101,6 +101,9 @@ def test_a_projector_is_locked_beside_its_model(server, tmp_path):
     hub_repository.add_projector(tmp_path, "mmproj-F32.gguf")
     size = (tmp_path / NAME / "mmproj-F16.gguf").stat().st_size
     assert resolve(server, vision=True)[0].projector == LockedFile("mmproj-F16.gguf", size, sha256)
+    header = Header.from_dict(resolve(server, vision=True)[0].projector_header)
+    assert (header.get("projector_type"), header.tensors, header.file_size) == ("mlp", None, size)
+    assert resolve(server)[0].projector_header is None
     assert resolve(server, projector="mmproj-F32.gguf")[0].projector.path == "mmproj-F32.gguf"
     assert resolve(server)[0].projector is None and resolve(server, vision=True, projector="none")[0].projector is None
 
@@ -130,6 +133,12 @@ def test_an_entry_stays_while_its_files_are_the_same(server, tmp_path):
     server.log.clear()
     assert _resolve.resolve_model(wanted, lambda: Hub(HubOptions(server.url)), "later", known=known) == (known, [])
     assert [entry["path"].split("?")[0] for entry in server.log.as_list()] == [f"/api/models/{NAME}"]
+
+
+def test_an_entry_of_before_the_projector_s_header_was_kept_gets_it(server, tmp_path):
+    old = replace(resolve(server, vision=True)[0], projector_header=None)
+    entry = _resolve.resolve_model(replace(WANTED, vision=True), lambda: Hub(HubOptions(server.url)), "later", known=old)[0]
+    assert entry.projector_header and (entry.files, entry.projector, entry.resolved_at) == (old.files, old.projector, "later")
 
 
 @pytest.mark.parametrize("change", ["file", "license", "projector"])
