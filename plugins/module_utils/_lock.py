@@ -50,7 +50,8 @@ class LockedFile:
 class LockedModel:
     """A wanted model pinned to files: one, or the shards of a split set in order, whose joined header is kept; and the projector beside them.
 
-    `quant` is the one asked for; where a file was asked for, that file's own. `projector_header` is None in locks of before it was kept. `search` is the policy that found it, None when it was not searched.
+    `quant` is the one asked for; where a file was asked for, that file's own. `projector_header` is None in locks of before it was kept. `search` is
+    the policy that found it, None when it was not searched.
     """
 
     source: str

@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import isqrt
 
-from ._formula import Formula, formula, largest_of, named
+from ._formula import Formula, largest_of, named
 from ._gguf import Header
 from ._graph import explained, replay
 from ._shape import largest
@@ -48,8 +48,9 @@ KINDS: dict[str, Kind] = {
     "gemma3": Kind(merge=4), "idefics3": Kind(tiles=26), "lfm2": Kind(64, 256, 11), "mlp": _TILED, "resampler": _TILED,
     "internvl": Kind(tiles=13, batched=True), "llama4": _TILED, "kimivl": Kind(8, 1024), "pixtral": Kind(8, 1024), "qwen2vl_merger": _QWEN,
     "qwen2.5vl_merger": _QWEN, "qwen3vl_merger": _QWEN, "gemma4v": Kind(70, 1120, merge=3, batched=True, causal=False),
-    "gemma4uv": Kind(70, 1120, merge=3, causal=False), "ling3vl": _QWEN, "glm4v": _QWEN, "glm5v": _QWEN, "kimik25": Kind(2, 4096), "youtuvl": Kind(1, 62_500, merge=2),
-    "hunyuanvl": Kind(256, 16_384, merge=2), "minimax_m3": Kind(8, 576, merge=2), "muse_glimmer": Kind(1, 4096, merge=2), "lightonocr": Kind(8, 1 << 20),
+    "gemma4uv": Kind(70, 1120, merge=3, causal=False), "ling3vl": _QWEN, "glm4v": _QWEN, "glm5v": _QWEN, "kimik25": Kind(2, 4096),
+    "youtuvl": Kind(1, 62_500, merge=2), "hunyuanvl": Kind(256, 16_384, merge=2), "minimax_m3": Kind(8, 576, merge=2),
+    "muse_glimmer": Kind(1, 4096, merge=2), "lightonocr": Kind(8, 1 << 20),
     "deepseekocr": Kind(tiles=33, batched=True), "deepseekocr2": Kind(tiles=33, batched=True), "granite4_vision": Kind(tiles=11)}
 """Kinds that do more than scale an image to the header's size, or to its `image_max_pixels`."""
 
@@ -81,7 +82,8 @@ def image_tokens(header: Header | None, context: int, slots: int, ubatch: int) -
 def encoder_of(header: Header, text: int, tokens: int) -> Encoder | None:
     """Sizes of what one run reads, for a text model of this width; None when the header lacks them."""
     name, get = kind_of(header), header.get
-    kind, width, patch, image = KINDS.get(name, Kind()), largest(get("vision.embedding_length")), get("vision.patch_size") or 0, get("vision.image_size") or 0
+    kind, width = KINDS.get(name, Kind()), largest(get("vision.embedding_length"))
+    patch, image = get("vision.patch_size") or 0, get("vision.image_size") or 0
     if not width or not patch:
         return None
     merge = get("vision.spatial_merge_size") or get("vision.projector.scale_factor") or kind.merge
@@ -99,7 +101,8 @@ def encoder_of(header: Header, text: int, tokens: int) -> Encoder | None:
     pieces = max(1, BATCH_TOKENS // max(1, patches // merge ** 2)) if kind.batched else 1
     deep = get("vision.is_deepstack_layers")
     extra = sum(map(bool, deep)) if isinstance(deep, list) else 3
-    return Encoder(width, largest(get("vision.feed_forward_length")) or 4 * width, text, patch, merge, patches, pieces, extra if name == "qwen3vl_merger" else 0)
+    hidden = largest(get("vision.feed_forward_length")) or 4 * width
+    return Encoder(width, hidden, text, patch, merge, patches, pieces, extra if name == "qwen3vl_merger" else 0)
 
 
 def projector_bytes(size: int, header: Header | None, text: int, tokens: int, slots: int) -> Formula:

@@ -38,7 +38,10 @@ def kind_of(wanted: WantedModel, header: Header) -> str:
 
 
 def settings_of(wanted: WantedModel, header: Header, isa: Sequence[str] = (), projector: int = 0, beside: Header | None = None) -> Settings:
-    """The engine's settings for a wanted model on a host with these instruction sets; `projector` is the bytes of the file that reads images, `beside` its header."""
+    """The engine's settings for a wanted model on a host with these instruction sets; `projector` is the bytes of the file that reads images.
+
+    `beside` is that file's header, None where the lock does not have it.
+    """
     whole = kind_of(wanted, header) in ("embedding", "rerank")
     batch = max(BATCH, wanted.context) if whole else BATCH
     return Settings(

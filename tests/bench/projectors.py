@@ -101,9 +101,10 @@ PROJECTORS: dict[str, ProjectorFile] = {
                                        keys={"spatial_merge_size": 2}, flags=_SILU),
     "internvl3-8b": ProjectorFile("internvl", 448, 14, 1024, 4096, 3584, PLAIN + "; ls1 E; ls2 E", "v.class_embd. E; v.patch_embd! P P 3 E; "
                                   "v.position_embd E 1025; mm.model.mlp.0! M; mm.model.mlp.1! M D; mm.model.mlp.3! D D", 16, 2, keys={_SCALE: 2}),
-    "minicpm-v-2.6": ProjectorFile("resampler", 448, text=3584, positions=4900, top=PATCHES + "v.post_ln! E; resampler.pos_embed_k. D 4900; resampler.query. D 64; "
-                                   "resampler.proj D D; resampler.kv E D; " + "; ".join(f"resampler.attn.{name}! D D" for name in ("q", "k", "v", "out"))
-                                   + "; resampler.ln_q! D; resampler.ln_kv! D; resampler.ln_post! D", flags={"clip.minicpmv_version": Typed("i32", 3)}, **_SIGLIP),
+    "minicpm-v-2.6": ProjectorFile("resampler", 448, text=3584, positions=4900, top=PATCHES + "v.post_ln! E; resampler.pos_embed_k. D 4900; "
+                                   "resampler.query. D 64; resampler.proj D D; resampler.kv E D; " + "; ".join(
+                                       f"resampler.attn.{name}! D D" for name in ("q", "k", "v", "out")) + "; resampler.ln_q! D; "
+                                   "resampler.ln_kv! D; resampler.ln_post! D", flags={"clip.minicpmv_version": Typed("i32", 3)}, **_SIGLIP),
     "llama-4-scout": ProjectorFile("llama4", 336, 14, 1408, 5632, 5120, PLAIN, "v.class_embd. E; v.patch_embd 588 E; v.position_embd E 577; v.pre_ln! E; "
                                    "v.post_ln! E; mm.model.mlp.1 M 4096; mm.model.mlp.2 4096 4096; mm.model.fc 4096 D", 16, 2, keys={_SCALE: 2}),
     "kimi-vl-a3b": ProjectorFile("kimivl", 896, text=2048, merge=2, top=PATCHES + "v.post_ln! E; mm.input_norm! E; mm.1! M M; mm.2! M D", keys={_SCALE: 2},

@@ -20,7 +20,8 @@ from ansible_collections.localai.fleet.plugins.module_utils._memory import MIB, 
 HERE = Path(__file__).resolve().parents[2]
 BUFFERS = [json.loads(line) for line in (HERE / "measured_projectors.jsonl").read_text(encoding="utf-8").splitlines()]
 PROCESSES = [json.loads(line) for line in (HERE / "measured_seeing.jsonl").read_text(encoding="utf-8").splitlines()]
-WORST = {"pixtral": 2.1, "gemma4v": 2.03, "llama4": 1.19, "qwen2.5vl_merger": 1.14, "qwen3vl_merger": 1.13, "resampler": 1.11, "qwen2vl_merger": 1.02, "kimivl": 1.02}
+WORST = {"pixtral": 2.1, "gemma4v": 2.03, "llama4": 1.19, "qwen2.5vl_merger": 1.14, "qwen3vl_merger": 1.13, "resampler": 1.11, "qwen2vl_merger": 1.02,
+         "kimivl": 1.02}
 """What is planned for more than the images that were measured: images of one column, two images at once, tiles of long images; masks of 32 bits."""
 SIGLIP = {"vision.embedding_length": 1152, "vision.feed_forward_length": 4304, "vision.image_size": 896, "vision.patch_size": 14}
 TEXT = Header(version=3, architecture="llama", vocab_size=32_000, parameters={
