@@ -30,8 +30,19 @@ def awx_same(existing: Sequence[Mapping[str, Any]], wanted: Mapping[str, Any]) -
     return any(_awx.same(one, wanted) for one in existing)
 
 
+def awx_arrows(steps: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What follows what in a workflow, as AWX has it or as it is wanted."""
+    return _awx.arrows(steps)
+
+
 class FilterModule:
     """Names by which the role calls them."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
-        return {"awx_notifications": told(awx_notifications), "awx_rule": told(awx_rule), "awx_same": told(awx_same), "awx_survey": told(awx_survey)}
+        return {
+            "awx_arrows": told(awx_arrows),
+            "awx_notifications": told(awx_notifications),
+            "awx_rule": told(awx_rule),
+            "awx_same": told(awx_same),
+            "awx_survey": told(awx_survey),
+        }

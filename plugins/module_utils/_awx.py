@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # This file is private to the collection localai.fleet.
-"""What AWX is sent: schedules, surveys and notifications in the forms its API takes (AWX 24.6). Pure Python."""
+"""What AWX is sent, and what it says: schedules, surveys, notifications and workflows in the forms of its API (AWX 24.6). Pure Python."""
 from __future__ import annotations
 
 import re
@@ -12,6 +12,7 @@ from ._errors import FleetError
 
 DAYS = ("MO", "TU", "WE", "TH", "FR", "SA", "SU")
 EVENTS = ("started", "success", "error", "approval")
+OUTCOMES = ("success", "failure", "always")
 QUESTION_TYPES = ("text", "textarea", "integer", "float", "multiplechoice", "multiselect")
 ENCRYPTED = "$encrypted$"
 """What AWX shows instead of a secret."""
@@ -113,3 +114,12 @@ def same(existing: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
     shown, configuration = existing.get("notification_configuration", {}), wanted["configuration"]
     return (existing.get("name"), existing.get("notification_type")) == (wanted["name"], wanted["type"]) and set(shown) == set(configuration) and all(
         shown[key] in (ENCRYPTED, value) for key, value in configuration.items())
+
+
+def arrows(steps: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What follows what in a workflow, one text an arrow, as `review failure verify`, sorted.
+
+    `steps` have an `identifier`, and in `success_nodes`, `failure_nodes` and `always_nodes` what follows: by `id` as AWX has them, or by identifier.
+    """
+    names = {step["id"]: step["identifier"] for step in steps if "id" in step}
+    return sorted(f"{step['identifier']} {outcome} {names.get(to, to)}" for step in steps for outcome in OUTCOMES for to in step.get(f"{outcome}_nodes", ()))

@@ -35,7 +35,7 @@ FIELDS: dict[str, Item] = {
     "notification_templates": {**NAMED, "organization": MUST, "notification_type": MUST, "notification_configuration": {}, "messages": None},
     "job_templates": {
         **NAMED, "job_type": "run", "inventory": None, "project": MUST, "organization": None, "playbook": MUST, "forks": 0, "extra_vars": "",
-        "execution_environment": None, "survey_enabled": False, "diff_mode": False,
+        "execution_environment": None, "survey_enabled": False, "diff_mode": False, "job_tags": "",
         **{f"ask_{what}_on_launch": False for what in ("job_type", "diff_mode", "variables", "limit", "tags")}},
     "workflow_job_templates": {**NAMED, "organization": None, "allow_simultaneous": False, "survey_enabled": False, "extra_vars": "", "inventory": None},
     "workflow_job_template_nodes": {
@@ -50,6 +50,7 @@ REFERENCES = {
     "unified_job_template": "unified_job_templates",
 }
 UNIFIED = ("job_templates", "workflow_job_templates", "workflow_approval_templates", "projects", "inventory_sources")
+FOLLOWED = ("success_nodes", "failure_nodes", "always_nodes")
 BUILT_IN = ("Machine", "Vault", "Source Control", "Container Registry")
 SECRETS = {"slack": ("token",), "email": ("password",), "webhook": ("password",)}
 RULE = re.compile(r"DTSTART;TZID=[A-Za-z_/+-]+:\d{8}T\d{6} RRULE:FREQ=(DAILY|WEEKLY);INTERVAL=1(;BYDAY=(MO|TU|WE|TH|FR|SA|SU)(,(MO|TU|WE|TH|FR|SA|SU))*)?")
@@ -120,8 +121,8 @@ class Store:
         roles = {f"{role}_role": {"id": f"{kind}.{number}.{role}"} for role in ("admin", "read", "execute", "approval")}
         counts = {other: sum(one.get("organization") == number for one in self.kinds[other].values())
                   for other in ("teams", "inventories", "projects", "job_templates")}
-        success = self.links.get((kind, number, "success_nodes"), [])
-        return {**item, "id": number, "url": url, "type": kind.rstrip("s"), "related": related, "success_nodes": success,
+        followed = {name: self.links.get((kind, number, name), []) for name in FOLLOWED}
+        return {**item, "id": number, "url": url, "type": kind.rstrip("s"), "related": related, **followed,
                 "summary_fields": {"object_roles": roles, "related_field_counts": counts}}
 
     def find(self, kind: str, query: Item) -> list[Item]:
@@ -244,6 +245,9 @@ class Handler(BaseHTTPRequestHandler):
         if method == "POST":
             if data["id"] not in store.kinds[of]:
                 raise Refused(msg="does not exist")
+            others = {other for other in FOLLOWED if key[2] in FOLLOWED and other != key[2]}
+            if not data.get("disassociate") and any(data["id"] in store.links.get((*key[:2], other), []) for other in others):
+                raise Refused(Error="Relationship not allowed.")
             there.remove(data["id"]) if data.get("disassociate") else there.append(data["id"])
             return 204, None
         there[:] = [number for number in there if number in store.kinds[of]]

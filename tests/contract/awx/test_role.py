@@ -5,16 +5,20 @@ import json
 import os
 import subprocess
 import sys
+import urllib.request
 from pathlib import Path
 from typing import Any, Callable, Iterator
+from urllib.parse import urlencode
 
 import pytest
+from ansible_collections.localai.fleet.plugins.module_utils._awx import arrows
 
 from tests.contract.awx import server as awx_server
 
 ROOT = Path(__file__).resolve().parents[3]
 SECRETS = {"token": "awx-token-secret", "vault": "vault-secret-1", "hub": "hf-secret-2", "git": "git-secret-3", "registry": "registry-secret-4",
            "slack": "slack-secret-5", "mail": "mail-secret-6", "hook": "hook-secret-7", "become": "become-secret-8"}
+ARROWS = ["approve failure verify", "approve success apply", "propose success review", "review failure verify", "review success approve"]
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
@@ -73,6 +77,21 @@ def changed(done: "subprocess.CompletedProcess[str]") -> int:
     return int(done.stdout.rpartition("changed=")[2].split()[0])
 
 
+def asked(given: dict[str, Any], path: str, data: Any = None) -> Any:
+    """What AWX answers to a reading, or to `data`; None when it says nothing."""
+    request = urllib.request.Request(
+        f"{given['awx_fleet_host']}/api/v2/{path}", data=json.dumps(data).encode() if data else None,
+        headers={"Authorization": f"Bearer {given['awx_fleet_token']}", "Content-Type": "application/json"})
+    with urllib.request.urlopen(request, timeout=60) as answer:
+        return json.loads(answer.read() or b"null")
+
+
+def steps(given: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """The steps of the workflow, by identifier."""
+    found = asked(given, f"workflow_job_template_nodes/?{urlencode({'workflow_job_template__name': 'unit refresh with approval'})}")
+    return {step["identifier"]: step for step in found["results"]}
+
+
 def told(done: "subprocess.CompletedProcess[str]") -> str:
     return " ".join(done.stdout.split())
 
@@ -101,11 +120,12 @@ def test_the_next_proposal_is_told(runs) -> None:
 
 
 @pytest.mark.skipif("FLEET_AWX" in os.environ, reason="looks at what the stub holds")
-def test_awx_has_what_jobs_need(runs, awx) -> None:
+def test_awx_has_what_jobs_need(runs, awx, given) -> None:
     _host, store, refused = awx
     assert not refused
     by = {kind: {item.get("name", item.get("identifier")): (number, item) for number, item in items.items()} for kind, items in store.kinds.items()}
-    assert set(by["job_templates"]) == {f"unit {verb}" for verb in ("site", "plan", "verify", "tune", "choose", "refresh", "refresh apply", "rollback")}
+    assert set(by["job_templates"]) == {f"unit {verb}" for verb in (
+        "site", "plan", "verify", "tune", "choose", "refresh", "refresh review", "refresh apply", "rollback")}
     number, apply = by["job_templates"]["unit refresh apply"]
     assert json.loads(apply["extra_vars"]) == {"fleet_lock_store": "primary", "common_plan_path": "", "refresh_apply": True}
     assert apply["playbook"] == "playbooks/refresh_models.yml"
@@ -113,11 +133,31 @@ def test_awx_has_what_jobs_need(runs, awx) -> None:
     assert sorted(names) == ["unit Hugging Face", "unit SSH", "unit vault"]
     kind = store.kinds["credential_types"][by["credentials"]["unit Hugging Face"][1]["credential_type"]]
     assert kind["injectors"] == {"env": {"HF_TOKEN": "{{ token }}"}} and kind["inputs"]["fields"][0]["secret"] is True
-    steps = by["workflow_job_template_nodes"]
-    followed = [store.links[("workflow_job_template_nodes", steps[one][0], "success_nodes")] for one in ("propose", "approve")]
-    assert followed == [[steps["approve"][0]], [steps["apply"][0]]]
-    assert store.kinds["workflow_approval_templates"][steps["approve"][1]["unified_job_template"]]["timeout"] == 72000
+    jobs = {name: store.kinds["job_templates"].get(step["unified_job_template"], {}).get("name") for name, step in steps(given).items()}
+    assert jobs == {"propose": "unit refresh", "review": "unit refresh review", "approve": None, "apply": "unit refresh apply", "verify": "unit verify"}
+    assert [approval["timeout"] for approval in store.kinds["workflow_approval_templates"].values()] == [72000]
     assert by["schedules"]["unit refresh with approval"][1]["rrule"] == "DTSTART;TZID=Europe/Berlin:20260101T023000 RRULE:FREQ=WEEKLY;INTERVAL=1;BYDAY=MO,TH"
+
+
+@pytest.mark.skipif("FLEET_AWX" in os.environ, reason="looks at what the stub holds")
+def test_nobody_is_told_of_a_review_of_nothing(runs, awx) -> None:
+    store = awx[1]
+    told_of = {item["name"]: store.links.get(("job_templates", number, "notification_templates_error"), []) for number, item in
+               store.kinds["job_templates"].items()}
+    assert [name for name, notifications in told_of.items() if not notifications] == ["unit refresh review"]
+    tags = {item["name"]: item["job_tags"] for item in store.kinds["job_templates"].values() if item["job_tags"]}
+    assert tags == {"unit refresh review": "review", "unit refresh apply": "all,review"}
+
+
+def test_an_arrow_that_somebody_changed_is_put_back(runs, run: Run, given) -> None:
+    there = steps(given)
+    assert arrows(list(there.values())) == ARROWS
+    asked(given, f"workflow_job_template_nodes/{there['review']['id']}/failure_nodes/", {"id": there["verify"]["id"], "disassociate": True})
+    asked(given, f"workflow_job_template_nodes/{there['review']['id']}/always_nodes/", {"id": there["verify"]["id"]})
+    asked(given, f"workflow_job_template_nodes/{there['propose']['id']}/success_nodes/", {"id": there["apply"]["id"]})
+    assert arrows(list(steps(given).values())) != ARROWS
+    assert changed(run("awx")) == 1
+    assert arrows(list(steps(given).values())) == ARROWS
 
 
 def test_a_change_is_one_change(runs, run: Run) -> None:

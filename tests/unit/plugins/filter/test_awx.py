@@ -17,6 +17,7 @@ def test_every_filter_has_a_page(request) -> None:
 def test_the_filters_call_the_engine() -> None:
     assert FILTERS["awx_rule"]({"at": "03:00", "days": None}) == "DTSTART;TZID=UTC:20260101T030000 RRULE:FREQ=DAILY;INTERVAL=1"
     assert FILTERS["awx_survey"]([{"variable": "a", "question": "?"}])["spec"][0]["variable"] == "a"
+    assert FILTERS["awx_arrows"]([{"id": 1, "identifier": "a", "success_nodes": [1]}]) == ["a success a"]
     hook = {"name": "hook", "type": "webhook", "url": "https://hooks.example.com"}
     told = FILTERS["awx_notifications"]([hook], "fleet")
     there = {"name": "fleet hook", "notification_type": "webhook", "notification_configuration": told["wanted"][0]["configuration"]}

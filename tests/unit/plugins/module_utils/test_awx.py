@@ -1,10 +1,10 @@
-"""What AWX is sent: schedules, surveys, notifications."""
+"""What AWX is sent and what it says: schedules, surveys, notifications, workflows."""
 from __future__ import annotations
 
 from typing import Any
 
 import pytest
-from ansible_collections.localai.fleet.plugins.module_utils._awx import notifications, same, schedule_rule, survey
+from ansible_collections.localai.fleet.plugins.module_utils._awx import arrows, notifications, same, schedule_rule, survey
 from ansible_collections.localai.fleet.plugins.module_utils._errors import FleetError
 
 SLACK = {"name": "chat", "type": "slack", "token": "secret", "channels": ["#ai"]}
@@ -83,3 +83,12 @@ def test_what_awx_has_is_compared_as_far_as_it_shows() -> None:
     assert not same({**there, "notification_configuration": {"token": "$encrypted$", "channels": ["#ops"]}}, wanted)
     assert not same({**there, "notification_configuration": {"token": "$encrypted$"}}, wanted)
     assert not same({}, wanted)
+
+
+def test_arrows_are_the_same_by_number_and_by_name() -> None:
+    wanted = [{"identifier": "look", "success_nodes": ["ask"], "failure_nodes": ["tell"]}, {"identifier": "ask"}, {"identifier": "tell"}]
+    there = [{"id": 5, "identifier": "tell", "success_nodes": [], "failure_nodes": [], "always_nodes": []},
+             {"id": 7, "identifier": "look", "success_nodes": [9], "failure_nodes": [5], "always_nodes": []},
+             {"id": 9, "identifier": "ask", "success_nodes": [], "failure_nodes": [], "always_nodes": []}]
+    assert arrows(there) == arrows(wanted) == ["look failure tell", "look success ask"]
+    assert arrows([{**there[1], "always_nodes": [4]}]) == ["look always 4", "look failure 5", "look success 9"], "of a step that is not among them"
