@@ -147,8 +147,7 @@ class Store:
         other, field = inside.get(kind, ("teams", "-"))
         for one in [one for one, item in self.kinds[other].items() if item.get(field) == number]:
             self.remove(other, one)
-        for key in [key for key in self.links if key[1] == number]:
-            del self.links[key]
+        self.links = {key: [one for one in there if one != number] for key, there in self.links.items() if key[1] != number}
 
 
 def checked_survey(spec: Item) -> Item:
@@ -250,7 +249,6 @@ class Handler(BaseHTTPRequestHandler):
                 raise Refused(Error="Relationship not allowed.")
             there.remove(data["id"]) if data.get("disassociate") else there.append(data["id"])
             return 204, None
-        there[:] = [number for number in there if number in store.kinds[of]]
         return 200, {"count": len(there), "next": None, "results": [store.shown(of, number) for number in there]}
 
     def log_message(self, *arguments: Any) -> None:

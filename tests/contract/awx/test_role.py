@@ -77,10 +77,10 @@ def changed(done: "subprocess.CompletedProcess[str]") -> int:
     return int(done.stdout.rpartition("changed=")[2].split()[0])
 
 
-def asked(given: dict[str, Any], path: str, data: Any = None) -> Any:
-    """What AWX answers to a reading, or to `data`; None when it says nothing."""
+def asked(given: dict[str, Any], path: str, data: Any = None, method: str | None = None) -> Any:
+    """What AWX answers to a reading, to `data`, or to another method; None when it says nothing."""
     request = urllib.request.Request(
-        f"{given['awx_fleet_host']}/api/v2/{path}", data=json.dumps(data).encode() if data else None,
+        f"{given['awx_fleet_host']}/api/v2/{path}", data=json.dumps(data).encode() if data else None, method=method,
         headers={"Authorization": f"Bearer {given['awx_fleet_token']}", "Content-Type": "application/json"})
     with urllib.request.urlopen(request, timeout=60) as answer:
         return json.loads(answer.read() or b"null")
@@ -107,6 +107,14 @@ def test_the_quartet(runs) -> None:
     numbers = {name: changed(done) for name, done in runs.items()}
     assert numbers["predicted"] == numbers["first"] > 10
     assert (numbers["after"], numbers["second"]) == (0, 0), runs["second"].stdout[-3000:]
+
+
+def test_an_organisation_that_is_there_already_is_used(run: Run) -> None:
+    with awx_server.serve() as (host, store, refused):
+        store.create("organizations", {"name": "unit", "description": "of somebody else"})
+        predicted, first = (changed(run("awx", *mode, awx_fleet_host=host)) for mode in (["--check"], []))
+        assert predicted == first > 10 and not refused
+        assert [item["description"] for item in store.kinds["organizations"].values()] == ["of somebody else"]
 
 
 def test_no_secret_is_told(runs, given) -> None:
@@ -157,6 +165,15 @@ def test_an_arrow_that_somebody_changed_is_put_back(runs, run: Run, given) -> No
     asked(given, f"workflow_job_template_nodes/{there['propose']['id']}/success_nodes/", {"id": there["apply"]["id"]})
     assert arrows(list(steps(given).values())) != ARROWS
     assert changed(run("awx")) == 1
+    assert arrows(list(steps(given).values())) == ARROWS
+
+
+def test_a_step_that_somebody_removed_is_predicted_and_put_back(runs, run: Run, given) -> None:
+    there = steps(given)["review"]
+    asked(given, f"workflow_job_template_nodes/{there['id']}/", method="DELETE")
+    asked(given, f"job_templates/{there['unified_job_template']}/", method="DELETE")
+    predicted = changed(run("awx", "--check"))
+    assert predicted == changed(run("awx")) == 4, "the job template, the step, the arrows, the team's right"
     assert arrows(list(steps(given).values())) == ARROWS
 
 
