@@ -9,12 +9,12 @@ from dataclasses import asdict, replace
 from typing import Any, Collection, Sequence
 
 from ._errors import FleetError
-from ._fits import Site, fit, refuse_unfit
+from ._fits import Site
 from ._hub import HubUnavailable, choose
 from ._names import parse_name
 from ._plan import gib
 from ._presets import PRESETS, Preset, preset
-from ._search import Candidate, Policy, Refused, Searched, projector_of, search
+from ._search import Candidate, Policy, Refused, Searched, planned, projector_of, search
 
 COLUMNS = ("#", "model", "for", "size", "memory", "threads", "tokens/s", "fits-on", "license")
 ALL = "all"
@@ -81,11 +81,7 @@ def _of_preset(hub: Searched, item: Preset, site: Site | None) -> Candidate:
         quant=parse_name(files[0].path).label or item.quant, base_model=", ".join(repository.base_models) or item.name, license=item.license,
         gated=repository.gated, categories=item.categories, languages=(), parameters=item.parameters, downloads=0, likes=0, created=None,
         projector=projector_of(repository.files, files[0].path), notes=(item.note,), preset=item.name, options=plain)
-    if site is None:
-        return candidate
-    plan = fit(site, candidate.wanted, header, files, candidate.projector)
-    refuse_unfit(plan)
-    return replace(candidate, plan=plan)
+    return candidate if site is None else planned(hub, repository, candidate, site)
 
 
 def _distinct(found: Sequence[Candidate]) -> list[Candidate]:

@@ -37,13 +37,15 @@ class Site:
         return max((min(sizes) for sizes in known if sizes), default=0)
 
 
-def fit(site: Site, item: Mapping[str, Any], header: Header, files: Sequence[RepoFile], projector: RepoFile | None = None) -> dict[str, Any]:
+def fit(
+    site: Site, item: Mapping[str, Any], header: Header, files: Sequence[RepoFile], projector: RepoFile | None = None, seeing: Header | None = None,
+) -> dict[str, Any]:
     """What the plan would have for a model besides what runs already.
 
     `item` is the model as `models_wanted` would have it; the site's options come over its own. `files` are all of the model, `projector` the
-    file that reads images when it shall. `hosts` has, for each host that holds it, `kind`, `threads`, `context`, `slots`, `memory` (every term in
-    bytes), `memory_limit` (of its whole container) and `expected_tokens_per_second` (maybe None); `refused` the plan's refusals of the others.
-    FleetError for options that the engine refuses.
+    file that reads images when it shall, `seeing` its header. `hosts` has, for each host that holds it, `kind`, `threads`, `context`, `slots`,
+    `memory` (every term in bytes), `memory_limit` (of its whole container) and `expected_tokens_per_second` (maybe None); `refused` the plan's
+    refusals of the others. FleetError for options that the engine refuses.
     """
     name = str(item["name"])
     wanted = parse_wanted([{**item, **site.options, "aliases": []}])[0]
@@ -51,7 +53,7 @@ def fit(site: Site, item: Mapping[str, Any], header: Header, files: Sequence[Rep
     digests = tuple(file.sha256 or "" for file in files)
     model = Model(wanted, replace(header, file_size=sum(file.size for file in files)), digests[0], digests)
     if projector and wanted.wants_projector:
-        model = replace(model, projector=projector.sha256, projector_size=projector.size)
+        model = replace(model, projector=projector.sha256, projector_size=projector.size, projector_header=seeing)
     plan = plan_fleet(site.capacities, [*beside, model], fleet=site.fleet).as_dict()
     shown = ("kind", "threads", "context", "slots", "memory", "expected_tokens_per_second")
     hosts = {

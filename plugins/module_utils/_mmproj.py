@@ -112,7 +112,7 @@ def projector_bytes(size: int, header: Header | None, text: int, tokens: int, sl
     if header is None or encoder is None:
         return file + largest_of((BOUND, 2 * file)).called("buffers") + photo
     rows = named("patches", encoder.patches * encoder.pieces)
-    return file + _buffer(header, encoder).called("buffers") + _work(encoder, rows).called("work") + _held(header, encoder, rows).called("image") + photo
+    return file + _buffer(header, encoder).called("buffers") + _work(encoder, rows).called("work") + _held(header, encoder, rows, slots).called("image") + photo
 
 
 def projector_notes(size: int, header: Header | None, text: int) -> tuple[str, ...]:
@@ -141,12 +141,13 @@ def _work(encoder: Encoder, rows: Formula) -> Formula:
     return 2 * rows * largest_of((named("hidden", encoder.hidden), named("width", encoder.width), named("embedding", encoder.text)))
 
 
-def _held(header: Header, encoder: Encoder, rows: Formula) -> Formula:
-    """Pixels of all tiles in floats, twice, and twice those of one run; and the embeddings of one run."""
+def _held(header: Header, encoder: Encoder, rows: Formula, slots: int) -> Formula:
+    """A slot's pixels of all tiles in floats, twice, and its embeddings of one run; and the pixels of the run that is on, twice."""
     tokens = rows // encoder.merge ** 2
     pixels = 12 * named("patch", encoder.patch ** 2) * named("patches_a_tile", encoder.patches)
     rows_of = 2 if kind_of(header) == "pixtral" else 1 + encoder.extra  # a break after each row
-    return pixels * (2 * _tiles(header) + 2 * encoder.pieces) + 4 * tokens * named("embedding", encoder.text) * rows_of
+    kept = pixels * (2 * _tiles(header)) + 4 * tokens * named("embedding", encoder.text) * rows_of
+    return kept * named("slots", slots) + pixels * (2 * encoder.pieces)
 
 
 def _tiles(header: Header) -> int:

@@ -367,17 +367,20 @@ def _read(hub: Searched, policy: Policy, item: Listing, files: list[Refused], si
         _check_size(sum(file.size for file in chosen), policy)
         header = hub.header(repository, chosen)
         candidate = _candidate(item, policy, repository, chosen, header)
-        planned = candidate if site is None else _planned(candidate, site)
+        fitting = candidate if site is None else planned(hub, repository, candidate, site)
     except HubUnavailable:
         raise
     except FleetError as error:
         raise _Refusal(str(error)) from error
     files += [Refused(item.repository, f"It is {_ONE[kind]}, no model.", path) for path, kind in _others(repository.files)]
-    return planned
+    return fitting
 
 
-def _planned(candidate: Candidate, site: Site) -> Candidate:
-    plan = fit(site, candidate.wanted, candidate.header, candidate.files, candidate.projector)
+def planned(hub: Searched, repository: Any, candidate: Candidate, site: Site) -> Candidate:
+    """The candidate with its plan; a projector's header is read where one is wanted. FleetError for one that no host holds."""
+    wants = {**candidate.options, **site.options}.get("vision")
+    beside = hub.header(repository, [candidate.projector]) if wants and candidate.projector else None
+    plan = fit(site, candidate.wanted, candidate.header, candidate.files, candidate.projector, beside)
     refuse_unfit(plan)
     return replace(candidate, plan=plan)
 

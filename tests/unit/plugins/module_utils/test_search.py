@@ -184,6 +184,15 @@ def test_a_search_for_vision_wants_it(server, tmp_path):
     assert "vision" not in found(server, category="chat").candidates[0].wanted
 
 
+def test_a_search_for_vision_plans_with_the_projector_s_header(server, tmp_path):
+    sizes = {"projector_type": "gemma3", **{f"vision.{name}": size for name, size in (
+        ("embedding_length", 64), ("feed_forward_length", 128), ("image_size", 64), ("patch_size", 8))}}
+    hub_shop.add(tmp_path, "acme/Seeing-1B-GGUF", pipeline_tag="image-text-to-text")
+    hub_repository.add_projector(tmp_path, "mmproj-F16.gguf", "acme/Seeing-1B-GGUF", **{f"clip.{name}": size for name, size in sizes.items()})
+    result = search(Hub(HubOptions(server.url, patience=0)), Policy.from_dict({"text": "acme", "category": "vision"}), {"ai1": host(memory=8 << 30)}, now=NOW)
+    assert 0 < result.candidates[0].plan["hosts"]["ai1"]["memory"]["projector"] < 100 << 20
+
+
 @pytest.mark.parametrize("switch, words", [
     ({"rate_limit": {"match": "/api/models?"}}, ("limits how often", "its list of models")), ({"error_503": True}, ("HTTP 503",)),
     ({"rate_limit": {"match": "acme/Tiny"}}, ("limits how often", "acme/Tiny-GGUF"))])
