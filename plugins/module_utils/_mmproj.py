@@ -24,6 +24,10 @@ BATCH_TOKENS = 1024
 """Tokens of tiles that the engine encodes at once, for kinds that can (`mtmd_batch_max_tokens`)."""
 PHOTO = 12_000_000
 """Pixels of an image as it is sent: a phone's photo. Larger ones are served too, and need more for a moment."""
+UNPACKING = 12
+"""Bytes a pixel while an image is unpacked beside all buffers: 8 measured for PNG; a progressive JPEG has its coefficients, planes and pixels."""
+GRAPH = 6 << 20
+"""Descriptions of up to 8192 nodes, and what the heap keeps; 3 to 5 MiB measured."""
 BOUND = 1 << 30
 """Buffers of a projector whose graph is not known; the largest known ones need 460 MiB at `IMAGE_TOKENS`."""
 MAPS = 6
@@ -45,7 +49,7 @@ class Kind:
 
 _TILED, _QWEN = Kind(tiles=11), Kind(8, 4096, merge=2)
 KINDS: dict[str, Kind] = {
-    "gemma3": Kind(merge=4), "idefics3": Kind(tiles=26), "lfm2": Kind(64, 256, 11), "mlp": _TILED, "resampler": _TILED,
+    "gemma3": Kind(merge=4), "idefics3": Kind(tiles=26), "lfm2": Kind(64, 256, 11), "mlp": Kind(), "resampler": _TILED,
     "internvl": Kind(tiles=13, batched=True), "llama4": _TILED, "kimivl": Kind(8, 1024), "pixtral": Kind(8, 1024), "qwen2vl_merger": _QWEN,
     "qwen2.5vl_merger": _QWEN, "qwen3vl_merger": _QWEN, "gemma4v": Kind(70, 1120, merge=3, batched=True, causal=False),
     "gemma4uv": Kind(70, 1120, merge=3, causal=False), "ling3vl": _QWEN, "glm4v": _QWEN, "glm5v": _QWEN, "kimik25": Kind(2, 4096),
@@ -108,11 +112,12 @@ def encoder_of(header: Header, text: int, tokens: int) -> Encoder | None:
 def projector_bytes(size: int, header: Header | None, text: int, tokens: int, slots: int) -> Formula:
     """All anonymous bytes of a projector file of `size` bytes beside a text model of width `text`: weights are read, not mapped."""
     encoder = encoder_of(header, text, tokens) if header else None
-    file, photo = named("file_of_projector", size), (6 * named("slots", slots) * named("photo_pixels", PHOTO)).called("photo")
+    file, photo = named("file_of_projector", size), (UNPACKING * named("slots", slots) * named("photo_pixels", PHOTO)).called("photo")
     if header is None or encoder is None:
         return file + largest_of((BOUND, 2 * file)).called("buffers") + photo
     rows = named("patches", encoder.patches * encoder.pieces)
-    return file + _buffer(header, encoder).called("buffers") + _work(encoder, rows).called("work") + _held(header, encoder, rows, slots).called("image") + photo
+    image = _held(header, encoder, rows, slots).called("image")
+    return file + _buffer(header, encoder).called("buffers") + _work(encoder, rows).called("work") + image + photo + GRAPH
 
 
 def projector_notes(size: int, header: Header | None, text: int) -> tuple[str, ...]:
@@ -142,19 +147,23 @@ def _work(encoder: Encoder, rows: Formula) -> Formula:
 
 
 def _held(header: Header, encoder: Encoder, rows: Formula, slots: int) -> Formula:
-    """A slot's pixels of all tiles in floats, twice, and its embeddings of one run; and the pixels of the run that is on, twice."""
+    """A slot's pixels of all tiles in floats, three times with what cutting them leaves, and its embeddings of one run; and the pixels of the run that is on, twice."""
     tokens = rows // encoder.merge ** 2
     pixels = 12 * named("patch", encoder.patch ** 2) * named("patches_a_tile", encoder.patches)
     rows_of = 2 if kind_of(header) == "pixtral" else 1 + encoder.extra  # a break after each row
-    kept = pixels * (2 * _tiles(header)) + 4 * tokens * named("embedding", encoder.text) * rows_of
+    kept = pixels * (3 * _tiles(header)) + 4 * tokens * named("embedding", encoder.text) * rows_of
     return kept * named("slots", slots) + pixels * (2 * encoder.pieces)
 
 
 def _tiles(header: Header) -> int:
     """Tiles of one image, with the whole."""
-    name, longest, image = kind_of(header), header.get("vision.preproc_image_size"), header.get("vision.image_size")
+    name, get = kind_of(header), header.get
+    longest, image = get("vision.preproc_image_size"), get("vision.image_size")
     if name == "idefics3" and longest and image:
         return (-(-longest // image)) ** 2 + 1
-    if name == "internvl" and header.get("vision.preproc_max_tiles"):
-        return header.get("vision.preproc_max_tiles") + 1
+    points = get("vision.image_grid_pinpoints")
+    if name == "mlp" and isinstance(points, list) and image:
+        return max((-(-wide // image) * -(-high // image) for wide, high in zip(points[::2], points[1::2])), default=0) + 1
+    if name == "internvl" and get("vision.preproc_max_tiles"):
+        return get("vision.preproc_max_tiles") + 1
     return KINDS.get(name, Kind()).tiles

@@ -4,7 +4,7 @@ from __future__ import annotations
 import argparse
 import importlib
 
-PARTS = ("headers", "capacity", "planning", "memory", "distribution", "threads")
+PARTS = ("headers", "capacity", "planning", "memory", "projectors", "distribution", "threads")
 
 
 def main() -> int:

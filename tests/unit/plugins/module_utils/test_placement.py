@@ -9,8 +9,10 @@ import pytest
 from ansible_collections.localai.fleet.plugins.module_utils import _budget, _memory, _plan, _plan_text
 from ansible_collections.localai.fleet.plugins.module_utils._capacity import Capacity
 from ansible_collections.localai.fleet.plugins.module_utils._errors import FleetError
+from ansible_collections.localai.fleet.plugins.module_utils._fleet import Model
 from ansible_collections.localai.fleet.plugins.module_utils._gguf import Header
 from ansible_collections.localai.fleet.plugins.module_utils._needs import kind_of, settings_of
+from ansible_collections.localai.fleet.plugins.module_utils._placement import plan_fleet
 
 from fleets import GIB, MIB, anonymous, dual, header, host, just_fits, needed, plan, want
 
@@ -43,6 +45,15 @@ def test_terms_of_the_plan_are_those_of_the_estimate() -> None:
     assert set(model.memory) == {"kv_full", "kv_window", "state", "compute", "output", "repack", "prompt_cache", "checkpoints", "projector", "draft", "base",
                                  "weights", "file", "anonymous", "file_backed"}
     assert model.memory["anonymous"] == anonymous(want())
+
+
+def test_a_model_that_reads_images_has_their_limit_and_their_memory() -> None:
+    pixtral = {"projector_type": "pixtral", "vision.embedding_length": 1024, "vision.feed_forward_length": 4096, "vision.patch_size": 16}
+    seeing = Model(want(), header(), "ab" * 32, projector="cd" * 32, projector_size=5 * MIB, projector_header=Header(3, "clip", pixtral))
+    (found,) = plan_fleet({"ai1": host()}, [seeing]).hosts["ai1"].instances[0].models
+    assert (found.projector, found.image_tokens) == ("cd" * 32, 1024) and 100 * MIB < found.memory["projector"] < 400 * MIB
+    (blind,) = plan_fleet({"ai1": host()}, [replace(seeing, projector_header=None)]).hosts["ai1"].instances[0].models
+    assert blind.image_tokens == 1024 and blind.memory["projector"] > GIB
 
 
 def test_a_host_without_models_has_no_instance() -> None:
