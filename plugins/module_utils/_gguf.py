@@ -38,7 +38,8 @@ PARAMETERS = frozenset("""
     pooling_type rope.dimension_count rope.scaling.type rope.scaling.factor rope.scaling.original_context_length
     has_vision_encoder projector_type vision.projector_type vision.projection_dim vision.embedding_length vision.feed_forward_length
     vision.image_size vision.patch_size vision.spatial_merge_size vision.projector.scale_factor vision.image_max_pixels
-    vision.preproc_image_size vision.preproc_max_tiles vision.is_deepstack_layers vision.image_grid_pinpoints vision.n_wa_pattern vision.window_size vision.sam.head_count
+    vision.preproc_image_size vision.preproc_max_tiles vision.is_deepstack_layers vision.image_grid_pinpoints
+    vision.n_wa_pattern vision.window_size vision.sam.head_count
 """.split())
 """Architecture keys that are kept, without the architecture's name in front."""
 PER_LAYER = frozenset("""

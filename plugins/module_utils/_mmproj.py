@@ -147,7 +147,10 @@ def _work(encoder: Encoder, rows: Formula) -> Formula:
 
 
 def _held(header: Header, encoder: Encoder, rows: Formula, slots: int) -> Formula:
-    """A slot's pixels of all tiles in floats, three times with what cutting them leaves, and its embeddings of one run; and the pixels of the run that is on, twice."""
+    """A slot's pixels of all tiles in floats, three times with what cutting them leaves, and its embeddings of one run.
+
+    And the pixels of the run that is on, twice.
+    """
     tokens = rows // encoder.merge ** 2
     pixels = 12 * named("patch", encoder.patch ** 2) * named("patches_a_tile", encoder.patches)
     rows_of = 2 if kind_of(header) == "pixtral" else 1 + encoder.extra  # a break after each row

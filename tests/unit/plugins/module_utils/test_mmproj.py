@@ -119,5 +119,6 @@ def test_the_projector_is_explained_term_by_term() -> None:
     terms = {term.name: term for term in explain(TEXT, settings)}
     assert terms["projector"].formula == "file_of_projector + buffers + work + image + photo + 6291456"
     assert terms["projector.buffers"].bytes == 127_139_840 and eval(terms["projector.buffers"].values) == 127_139_840  # noqa: S307
-    assert estimate(TEXT, settings).projector == sum(terms[f"projector.{part}"].bytes for part in ("buffers", "work", "image", "photo")) + 5 * MIB + _mmproj.GRAPH
+    parts = sum(terms[f"projector.{part}"].bytes for part in ("buffers", "work", "image", "photo"))
+    assert estimate(TEXT, settings).projector == parts + 5 * MIB + _mmproj.GRAPH
     assert estimate(TEXT, replace(settings, projector=0)).projector == 0
