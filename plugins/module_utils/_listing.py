@@ -19,8 +19,7 @@ CATEGORIES = ("chat", "code", "reasoning", "tools", "vision", "embedding", "rera
 RUNNABLE = frozenset((*DENSE, *WINDOWED, *RECURRENT, *HYBRID, *ENCODERS, "deepseek4")) - {
     "dream", "llada", "llada-moe", "rnd1", "t5", "t5encoder", "wavtokenizer-dec"}
 """Architectures that the pinned engine can answer with. It knows some more by name: parts of models, speech, diffusion of text."""
-EXPAND = ("author", "cardData", "createdAt", "disabled", "downloads", "gated", "gguf", "lastModified", "library_name", "likes", "pipeline_tag", "private",
-          "sha", "siblings", "tags", "trendingScore")
+EXPAND = ("cardData", "createdAt", "disabled", "downloads", "gated", "gguf", "likes", "pipeline_tag", "private", "sha", "siblings", "tags")
 """What is asked of a list for each repository, so that most are judged without another call."""
 
 OTHER_TASKS = frozenset("""automatic-speech-recognition text-to-speech text-to-audio audio-to-audio audio-classification voice-activity-detection
@@ -49,7 +48,6 @@ class Listing:
     disabled: bool = False
     downloads: int = 0
     likes: int = 0
-    trending: float = 0
     created: datetime | None = None
     pipeline: str = ""
     tags: tuple[str, ...] = ()
@@ -121,7 +119,7 @@ def listing(data: Any) -> Listing | None:
     return Listing(
         repository=data["id"], commit=_text(data.get("sha")), gated=_gated(data.get("gated")), private=data.get("private") is True,
         disabled=data.get("disabled") is True, downloads=_number(data.get("downloads")) or 0, likes=_number(data.get("likes")) or 0,
-        trending=_number(data.get("trendingScore")) or 0, created=_time(data.get("createdAt")), pipeline=_text(data.get("pipeline_tag")), tags=tags,
+        created=_time(data.get("createdAt")), pipeline=_text(data.get("pipeline_tag")), tags=tags,
         license=license_of(card, tags), languages=_languages(card, tags), base_models=quantized_from(data["id"], card, tags),
         paths=tuple(_text(item.get("rfilename")) for item in (siblings if isinstance(siblings, list) else ()) if isinstance(item, dict)),
         architecture=_text(gguf.get("architecture")) or None, parameters=_number(gguf.get("total")), parsed_bytes=_number(gguf.get("totalFileSize")),

@@ -22,7 +22,7 @@ FULL = {
 def test_an_item_is_taken_apart():
     found = listing(FULL)
     assert found == Listing(
-        repository="bartowski/Qwen_Qwen3-4B-GGUF", commit="ab" * 20, downloads=7, likes=3, trending=1, created=datetime(2026, 10, 1, 12, tzinfo=timezone.utc),
+        repository="bartowski/Qwen_Qwen3-4B-GGUF", commit="ab" * 20, downloads=7, likes=3, created=datetime(2026, 10, 1, 12, tzinfo=timezone.utc),
         pipeline="text-generation", tags=tuple(FULL["tags"]), license="apache-2.0", languages=("de", "en"), base_models=("Qwen/Qwen3-4B",),
         paths=("a-Q4_K_M.gguf", "README.md"), architecture="qwen3", parameters=4 * 10 ** 9, parsed_bytes=8, template="{% if tools %}<think>")
     assert (found.owner, found.base, found.group, found.labels) == ("bartowski", "Qwen/Qwen3-4B", "qwen34b", {"Q4_K_M"})
