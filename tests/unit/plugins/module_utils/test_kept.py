@@ -76,3 +76,14 @@ def test_the_way_back_is_there_before_the_change(tmp_path, monkeypatch):
     monkeypatch.setattr(_kept, "put", lambda path, text: (order.append((os.path.basename(path), text)), put(path, text)))
     _kept.keep(str(tmp_path), {LOCK: "two\n"}, None, [LOCK], [LOCK])
     assert order == [("fleet.lock.previous.yml", "one\n"), (LOCK, "two\n")]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+def test_a_file_keeps_its_owner_and_a_link_stays_one(tmp_path):
+    target, link = tmp_path / "real", tmp_path / "link"
+    target.write_text("one")
+    os.chown(target, 4711, 4712)
+    link.symlink_to(target)
+    _kept.put(str(link), "two")
+    assert link.is_symlink() and target.read_text() == "two"
+    assert (target.stat().st_uid, target.stat().st_gid, target.stat().st_mode & 0o777) == (4711, 4712, 0o644)

@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.localai.fleet.plugins.module_utils._peers import LAG, Candidate, Choice, choose
-from ansible_collections.localai.fleet.plugins.module_utils._share import Look
+from ansible_collections.localai.fleet.plugins.module_utils._peers import LAG, Candidate, Choice, Sharing, choose
+from ansible_collections.localai.fleet.plugins.module_utils._share import Look, Peer, Unreachable
+from ansible_collections.localai.fleet.plugins.module_utils._transport import Again, FileSource
 
 SIZE = 100 * LAG
 FAR = SIZE // 16
@@ -48,3 +49,18 @@ def one(state: str, have: int = 0, **more: Any) -> Candidate:
 )
 def test_choose(candidates: list[Candidate], offset: int, choice: Choice) -> None:
     assert choose(candidates, offset, SIZE) == choice
+
+
+def test_a_peer_that_goes_between_two_questions_is_passed_over(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def gone(*_args: Any) -> Any:
+        raise Unreachable("Connection refused")
+
+    (tmp_path / "origin").write_bytes(b"bytes")
+    monkeypatch.setattr(Peer, "look", lambda *_args: Look("whole", 5, 5))
+    monkeypatch.setattr(Peer, "read", gone)
+    source = Sharing("0" * 64, [Peer("ai1", "192.0.2.1", 8710, "secret")], FileSource(str(tmp_path / "origin")), 1.0)
+    with pytest.raises(Again, match="ai1 cannot be asked: Connection refused") as again:
+        source.open(0)
+    assert again.value.wait == 0.0
+    with source.open(0) as answer:
+        assert (answer.peer, answer.read(5)) == ("", b"bytes")

@@ -13,7 +13,7 @@ def test_nobody_known_looks_like_another(owner):
 @pytest.mark.parametrize("owner, original", [
     ("unsl0th", "unsloth"), ("bartowskl", "bartowski"), ("bartowsk", "bartowski"), ("bartowksi", "bartowski"), ("unslooth", "unsloth"),
     ("mistral-ai", "mistralai"),
-    ("qwen-ai", "Qwen"), ("google-official", "google"), ("googIe", "google"), ("opena1", "openai"), ("open_ai", "openai"), ("rnicrosoft", "microsoft"),
+    ("qwen-ai", "Qwen"), ("google-official", "google"), ("googIe", "google"), ("googel", "google"), ("opena1", "openai"), ("open_ai", "openai"), ("rnicrosoft", "microsoft"),
     ("meta-lama", "meta-llama"), ("metallama", "meta-llama"), ("nvidla", "nvidia"), ("TheBlokeAI", "TheBloke"), ("deepseek", "deepseek-ai"),
 ])
 def test_look_alikes(owner, original):
@@ -22,7 +22,7 @@ def test_look_alikes(owner, original):
 
 @pytest.mark.parametrize("owner", [
     "mistral-community", "openai-community", "second-state", "mudler", "Jackrong", "DavidAU", "prithivMLmods", "gpustack", "Aryanne", "hugging-quants",
-    "acme", "a",
+    "acme", "a", "appel",
     "huihui-ai", "second", "Lewdiculous", "cstr", "AngelSlim", "NexaAI", "tensorblock", "sentence-transformers",
 ])
 def test_others_are_themselves(owner):
