@@ -10,7 +10,7 @@ import time
 from email.utils import parsedate_to_datetime
 from typing import Mapping
 
-PASSING = frozenset((408, 429, 500, 502, 503, 504))
+PASSING = frozenset((408, 425, 429, 500, 502, 503, 504))
 """Answers that another try may turn into a better one."""
 BACKOFF = (1.0, 2.0, 4.0)
 """Seconds before the tries after the first, where the server names no time."""

@@ -25,6 +25,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, BinaryIO, Mapping
 
 from ._errors import FleetError
+from ._transport import why
 
 GREETING = "localai.fleet/1"
 LINE_LIMIT = 4096
@@ -122,7 +123,7 @@ class Peer:
         try:
             connection = socket.create_connection((self.address, self.port), min(timeout, 5.0))
         except OSError as error:
-            raise Unreachable(_reason(error)) from error
+            raise Unreachable(why(error)) from error
         with connection:  # the stream keeps it open
             connection.settimeout(timeout)
             stream = connection.makefile("rb")
@@ -130,7 +131,7 @@ class Peer:
                 return self._exchange(connection, stream, question), stream
             except (OSError, ValueError, Unreachable) as error:
                 stream.close()
-                raise Unreachable(_reason(error)) from error
+                raise Unreachable(why(error)) from error
 
     def _exchange(self, connection: socket.socket, stream: BinaryIO, question: dict[str, Any]) -> Look:
         greeting, _blank, theirs = read_line(stream).partition(" ")
@@ -140,9 +141,3 @@ class Peer:
         text = json.dumps({**question, "nonce": nonce})
         connection.sendall(f"{proof(self.secret, 'client', theirs, text)} {text}\n".encode())
         return Look.from_dict(json.loads(proven(read_line(stream), self.secret, "service", theirs, nonce)))
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, TimeoutError) or "timed out" in str(error):
-        return "no answer in time"
-    return getattr(error, "strerror", None) or str(error) or type(error).__name__

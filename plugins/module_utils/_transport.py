@@ -5,7 +5,6 @@
 """Where the bytes of a download come from: HTTP or a file of the host, from an offset on. Standard library only."""
 from __future__ import annotations
 
-import email.utils
 import http.client
 import ipaddress
 import os
@@ -19,10 +18,10 @@ from urllib.parse import SplitResult, unquote, urljoin, urlsplit
 
 from ._errors import FleetError
 from ._http import bare_url, trust
+from ._patience import PASSING, asked_wait
 
 MAX_REDIRECTS = 8
 WAIT_LIMIT = 600.0
-TRY_AGAIN = frozenset({408, 425, 429, 500, 502, 503, 504})
 HUB_HOSTS = ("huggingface.co", "hf.co")
 """Where the Hub's links lead: these names and all below them (cas-server.xethub.hf.co, cdn-lfs-us-1.hf.co, us.aws.cdn.hf.co ...)."""
 OURS = {"Accept": "*/*", "Accept-Encoding": "identity", "User-Agent": "localai.fleet"}
@@ -108,7 +107,7 @@ class Answer:
         try:
             return self._stream.read1(size)
         except (OSError, http.client.HTTPException) as error:
-            raise Again(f"the connection to {self.source} failed: {_reason(error)}") from error
+            raise Again(f"the connection to {self.source} failed: {why(error)}") from error
 
     @property
     def source(self) -> str:
@@ -227,7 +226,7 @@ class HttpSource:
     def _refused(self, url: str, error: urllib.error.HTTPError, hop: int, offset: int) -> NoReturn:
         host, message = urlsplit(url).netloc, (error.headers.get("X-Error-Message") or "")[:200]
         got = f"{error.code} {message or error.reason}".strip()
-        if error.code in TRY_AGAIN:
+        if error.code in PASSING:
             raise Again(f"{host} answered {got}", wait=wait_asked(error.headers))
         if error.code == 416 and offset:
             raise Again(f"{host} answered {got}", wait=0.0, restart_after=0)
@@ -243,7 +242,7 @@ class HttpSource:
         if isinstance(cause, ssl.SSLCertVerificationError):
             raise FleetError("The certificate of the source is not trusted", bare_url(url), cause.verify_message,
                              "Give its authority's certificate: of a mirror as models_mirror_ca, of the Hub as models_hub_ca, in a task as ca_path.") from error
-        raise Again(f"{urlsplit(url).netloc} cannot be reached: {_reason(cause)}") from error
+        raise Again(f"{urlsplit(url).netloc} cannot be reached: {why(cause)}") from error
 
     def _checked(self, answer: Answer, headers: Mapping[str, str]) -> Answer:
         encoding = (headers.get("Content-Encoding") or "identity").lower()
@@ -307,18 +306,13 @@ def origin(url: str) -> tuple[str, str, int]:
 
 
 def wait_asked(headers: Mapping[str, str]) -> float | None:
-    """Seconds that `Retry-After` (seconds or a date) or `RateLimit` (`t=`) ask for, at most ten minutes; None without either."""
-    after = (headers.get("Retry-After") or "").strip()
-    if after.isdigit():
-        return min(float(after), WAIT_LIMIT)
-    if after:
-        date = email.utils.parsedate_tz(after)
-        return None if date is None else max(0.0, min(email.utils.mktime_tz(date) - time.time(), WAIT_LIMIT))
-    left = re.search(r"\bt=(\d+)", headers.get("RateLimit") or "")
-    return min(float(left.group(1)), WAIT_LIMIT) if left else None
+    """Seconds that the server asks to wait (see `asked_wait`), at most ten minutes; None when it names no time."""
+    asked = asked_wait(headers, time.time())
+    return None if asked is None else min(asked, WAIT_LIMIT)
 
 
-def _reason(error: object) -> str:
+def why(error: object) -> str:
+    """The cause of a failed connection in a few words."""
     if isinstance(error, TimeoutError) or "timed out" in str(error):
         return "no answer in time"
     return getattr(error, "strerror", None) or str(error) or type(error).__name__

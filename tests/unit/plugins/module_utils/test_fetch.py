@@ -154,7 +154,7 @@ def test_the_tag_of_another_host_does_not_guard(server: hub.HubServer, run: Run)
     ("switch", "part", "fetched", "retries", "waits"),
     [
         ({"rate_limit": {"times": 2, "retry_after": 9}}, 0, SIZE, 2, [9.0, 9.0]),
-        ({"rate_limit": {"times": 1, "retry_after": 4, "header": "RateLimit"}}, 0, SIZE, 1, [4.0]),
+        ({"rate_limit": {"times": 1, "retry_after": 4, "header": "RateLimit"}}, 0, SIZE, 1, [5.0]),
         ({"error_500": 1}, 0, SIZE, 1, None),
         ({"error_503": {"times": 1, "retry_after": 2}}, HALF, SIZE - HALF, 1, [2.0]),
         ({"truncate": 1}, 0, SIZE, 1, None),
