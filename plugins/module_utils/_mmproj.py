@@ -54,9 +54,11 @@ KINDS: dict[str, Kind] = {
     "qwen2.5vl_merger": _QWEN, "qwen3vl_merger": _QWEN, "gemma4v": Kind(70, 1120, merge=3, batched=True, causal=False),
     "gemma4uv": Kind(70, 1120, merge=3, causal=False), "ling3vl": _QWEN, "glm4v": _QWEN, "glm5v": _QWEN, "kimik25": Kind(2, 4096),
     "youtuvl": Kind(1, 62_500, merge=2), "hunyuanvl": Kind(256, 16_384, merge=2), "minimax_m3": Kind(8, 576, merge=2),
-    "muse_glimmer": Kind(1, 4096, merge=2), "lightonocr": Kind(8, 1 << 20),
+    "muse_glimmer": Kind(1, 4096, merge=2), "lightonocr": Kind(8, 1 << 20), "deepseek4v": Kind(16, 384),
     "deepseekocr": Kind(tiles=33, batched=True), "deepseekocr2": Kind(tiles=33, batched=True), "granite4_vision": Kind(tiles=11)}
 """Kinds that do more than scale an image to the header's size, or to its `image_max_pixels`."""
+OWN_LIMIT = frozenset("hunyuanvl kimik25".split())
+"""Of these, those that heed the header's `image_max_pixels` rather than ours."""
 
 
 def kind_of(header: Header) -> str:
@@ -68,18 +70,18 @@ def kind_of(header: Header) -> str:
 def image_tokens(header: Header | None, context: int, slots: int, ubatch: int) -> int:
     """The limit of tokens for one image (`image_max_tokens`), 0 where the engine would not heed it: at most half of a slot's context.
 
-    Without it images fail that are as large as the context; where tokens of an image see each other, the engine ends on one that no micro-batch holds.
+    Without it images fail that are as large as the context; where tokens of an image see each other, the engine cuts one that no batch holds.
     """
     limit = min(IMAGE_TOKENS, max(64, context // slots // 2))
     if header is None:
         return limit
     kind = KINDS.get(kind_of(header))
-    if kind and kind.most:
+    if kind and kind.most and not _own_limit(header):
         limit = min(limit, kind.most) if kind.causal else min(limit, kind.most, ubatch)
         return max(limit, kind.least)
     if kind_of(header) == "idefics3":  # a limit has it cut its tiles another way: only where they do not fit
-        encoder = encoder_of(header, 1, 0)
-        return 0 if encoder and encoder.patches // encoder.merge ** 2 * _tiles(header) <= context // slots // 2 else limit
+        encoder, longest = encoder_of(header, 1, 0), header.get("vision.preproc_image_size")
+        return 0 if encoder and longest and encoder.patches // encoder.merge ** 2 * _tiles(header) <= context // slots // 2 else limit
     return 0 if kind_of(header) else limit
 
 
@@ -92,7 +94,7 @@ def encoder_of(header: Header, text: int, tokens: int) -> Encoder | None:
         return None
     merge = get("vision.spatial_merge_size") or get("vision.projector.scale_factor") or kind.merge
     patches = (image // patch) ** 2
-    if kind.most:
+    if kind.most and not _own_limit(header):
         patches = max(tokens * merge ** 2, (512 // patch) ** 2 if name == "lfm2" else 0)
     elif name == "resampler":  # tiles of long images have more
         patches += 5 * isqrt(patches)
@@ -107,6 +109,10 @@ def encoder_of(header: Header, text: int, tokens: int) -> Encoder | None:
     extra = sum(map(bool, deep)) if isinstance(deep, list) else 3
     hidden = largest(get("vision.feed_forward_length")) or 4 * width
     return Encoder(width, hidden, text, patch, merge, patches, pieces, extra if name == "qwen3vl_merger" else 0)
+
+
+def _own_limit(header: Header) -> bool:
+    return kind_of(header) in OWN_LIMIT and bool(header.get("vision.image_max_pixels"))
 
 
 def projector_bytes(size: int, header: Header | None, text: int, tokens: int, slots: int) -> Formula:

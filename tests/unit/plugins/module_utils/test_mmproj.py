@@ -64,6 +64,8 @@ def test_two_photos_fit_into_what_is_planned(row: dict[str, Any]) -> None:
     (projector("gemma4v"), 100, 1, 70), (projector("gemma3"), 8192, 1, 0), (projector("mlp"), 512, 1, 0), (None, 512, 1, 256), (None, 65_536, 1, 1024),
     (projector("idefics3", image_size=512, patch_size=16, preproc_image_size=2048, **{"projector.scale_factor": 4}), 4096, 1, 0),
     (projector("idefics3", image_size=512, patch_size=16, preproc_image_size=2048, **{"projector.scale_factor": 4}), 2048, 1, 1024),
+    (projector("idefics3", image_size=512, patch_size=16), 8192, 1, 1024), (projector("kimik25"), 8192, 1, 1024),
+    (projector("kimik25", image_max_pixels=3_211_264), 8192, 1, 0),
     (projector("another"), 8192, 1, 0), (Header(version=3, architecture="clip"), 8192, 1, 1024)])
 def test_tokens_of_one_image(header: Header | None, context: int, slots: int, expected: int) -> None:
     assert _mmproj.image_tokens(header, context, slots, 512) == expected
@@ -74,6 +76,13 @@ def test_tokens_of_one_image(header: Header | None, context: int, slots: int, ex
     ("internvl", {"preproc_max_tiles": 6}, 7), ("internvl", {}, 13), ("idefics3", {"preproc_image_size": 1344}, 17), ("gemma3", {}, 1)])
 def test_tiles_of_an_image(kind: str, keys: dict[str, Any], tiles: int) -> None:
     assert _mmproj._tiles(projector(kind, **{"image_size": 336, **keys})) == tiles
+
+
+def test_a_limit_of_the_header_is_planned_where_the_engine_heeds_no_other() -> None:
+    own = _mmproj.encoder_of(projector("kimik25", image_max_pixels=3_211_264), 2560, 1024)
+    assert own and own.patches == 3_211_264 // 196
+    ours = _mmproj.encoder_of(projector("glm5v", image_max_pixels=3_211_264), 2560, 1024)
+    assert ours and ours.patches == 4096
 
 
 def test_several_tiles_at_once() -> None:
