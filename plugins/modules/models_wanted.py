@@ -151,13 +151,15 @@ def main() -> None:
         name = os.path.basename(path) if path else params["name"]
         if path:
             refuse_what_hides(path)
-        old = _kept.read(os.path.dirname(path), [name]).get(name, "") if path else params["content"] or ""
+        names = [name, f"{name}.previous"]
+        found = _kept.read(os.path.dirname(path), names) if path else {name: params["content"] or ""}
+        old = found.get(name, "")
         text = _choice.file_text(new, f"{name}.previous" if path else "")
         if text != old:
             refuse_what_is_by_hand(old, path or name, params["overwrite"])
         if path and text != old and not module.check_mode:
-            before = {f"{name}.previous": old} if old else {}
-            _kept.keep(os.path.dirname(path), {**before, name: text}, None, [name, *before], [])
+            before = {names[1]: old} if old else {}
+            _kept.keep(os.path.dirname(path), {**before, name: text}, _kept.revision(found), names, [])
     except FleetError as error:
         _glue.fail(module, error)
     module.exit_json(changed=text != old, wanted=new, changes=changes, text=text, diff=_glue.diff(old, text, path or name))

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import pytest
 import yaml
+from ansible_collections.localai.fleet.plugins.module_utils import _choice
 
 CANDIDATES = [
     {"name": name, "repository": f"acme/{name}-GGUF", "categories": ["chat"], "wanted": {"name": name, "source": f"hf://acme/{name}-GGUF", "quant": "Q4_K_M"}}
@@ -49,6 +50,20 @@ def test_a_file_by_hand_is_not_overwritten_unless_told(run_module, path, text, h
     assert path.read_text() == before
     assert run_module("models_wanted", args(path, "2", overwrite=True))["changed"]
     assert path.with_name("models.yml.previous").read_text() == before
+
+
+def test_a_change_by_hand_at_the_same_moment_stays(run_module, path, monkeypatch):
+    run_module("models_wanted", args(path))
+    text_of = _choice.file_text
+
+    def meanwhile(*given):
+        path.write_text("models_wanted: [] # mine\n")
+        return text_of(*given)
+
+    monkeypatch.setattr(_choice, "file_text", meanwhile)
+    result = run_module("models_wanted", args(path, "2"))
+    assert "changed by someone else since it was read" in result["msg"]
+    assert path.read_text() == "models_wanted: [] # mine\n" and not path.with_name("models.yml.previous").exists()
 
 
 @pytest.mark.parametrize("text, words", [
