@@ -13,7 +13,8 @@ def test_nobody_known_looks_like_another(owner):
 @pytest.mark.parametrize("owner, original", [
     ("unsl0th", "unsloth"), ("bartowskl", "bartowski"), ("bartowsk", "bartowski"), ("bartowksi", "bartowski"), ("unslooth", "unsloth"),
     ("mistral-ai", "mistralai"),
-    ("qwen-ai", "Qwen"), ("google-official", "google"), ("googIe", "google"), ("googel", "google"), ("opena1", "openai"), ("open_ai", "openai"), ("rnicrosoft", "microsoft"),
+    ("qwen-ai", "Qwen"), ("google-official", "google"), ("googIe", "google"), ("googel", "google"),
+    ("opena1", "openai"), ("open_ai", "openai"), ("rnicrosoft", "microsoft"),
     ("meta-lama", "meta-llama"), ("metallama", "meta-llama"), ("nvidla", "nvidia"), ("TheBlokeAI", "TheBloke"), ("deepseek", "deepseek-ai"),
 ])
 def test_look_alikes(owner, original):
