@@ -9,6 +9,7 @@ the sha256). It ends when it is told to, when nothing happened for `idle` second
 """
 from __future__ import annotations
 
+import io
 import ipaddress
 import json
 import os
@@ -25,12 +26,13 @@ from typing import Any, Sequence
 from ._errors import FleetError
 from ._fetch import Blob, failure, is_held, is_present
 from ._pace import Clock, Pacer
-from ._share import GREETING, Look, Unreachable, proof, proven, read_line
+from ._share import GREETING, LINE_LIMIT, Look, Unreachable, proof, proven, read_line
 
 TIME_LIMIT = 48 * 3600.0
 STREAMS = 2
 MESSAGE_LIMIT = 500  # an answer is one line of 4 KiB, in which a letter may take six bytes
 CONNECTIONS = 64
+QUESTION_LIMIT = 10.0
 GRACE = 30.0
 TICK = 0.2
 GROWTH_TICK = 0.02
@@ -167,11 +169,23 @@ class _Handler(socketserver.StreamRequestHandler):
         nonce = secrets.token_hex(16)
         try:
             self.wfile.write(f"{GREETING} {nonce}\n".encode())
-            question = json.loads(proven(read_line(self.rfile), self.server.secret, "client", nonce))
+            question = json.loads(proven(self._line(), self.server.secret, "client", nonce))
             self.server.asked = self.server.clock.now()
             self._answer(question, nonce)
         except (OSError, ValueError, KeyError, TypeError, Unreachable):
             return  # who cannot ask properly gets no answer
+
+    def _line(self) -> str:
+        """The question's line, in time as a whole: who drips it would hold a connection for hours. Raises Unreachable or OSError."""
+        until, raw = time.monotonic() + QUESTION_LIMIT, b""
+        while not raw.endswith(b"\n") and len(raw) < LINE_LIMIT:
+            self.connection.settimeout(max(0.001, until - time.monotonic()))
+            piece = self.connection.recv(LINE_LIMIT - len(raw))
+            if not piece:
+                break
+            raw += piece
+        self.connection.settimeout(self.timeout)
+        return read_line(io.BytesIO(raw))
 
     def _answer(self, question: dict[str, Any], nonce: str) -> None:
         do, sha256, offset, theirs = question["do"], str(question["sha256"]), int(question["offset"]), str(question["nonce"])

@@ -139,6 +139,18 @@ def test_who_proves_nothing_gets_no_answer(hosts: Any, line: bytes) -> None:
     assert exchange(one, line) == b""
 
 
+def test_who_drips_a_question_is_not_waited_for(hosts: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_share_service, "QUESTION_LIMIT", 0.3)
+    (one,) = hosts("a")
+    with socket.create_connection(("127.0.0.1", one.service.port), 5) as connection:
+        assert connection.recv(100).startswith(GREETING.encode())
+        with pytest.raises(OSError):  # it hangs up, so one of the next bytes has nowhere to go
+            for _byte in range(100):
+                connection.sendall(b"x")
+                time.sleep(0.05)
+    assert one.peer().look(SHA256).state == "idle"
+
+
 def test_another_secret_proves_nothing(hosts: Any) -> None:
     (one,) = hosts("a")
     with pytest.raises(Unreachable, match="no whole line"):
