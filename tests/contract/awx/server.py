@@ -102,7 +102,7 @@ class Store:
             raise Refused(rrule=["rrule parsing failed validation"])
         if kind == "job_templates" and "project" in data and not self.kinds["projects"][data["project"]]["allow_override"]:
             raise Refused(playbook=["Playbook not found for project."])
-        return {name: value for name, value in data.items() if name != "type"}
+        return {name: "" if value is None and FIELDS[kind][name] == "" else value for name, value in data.items() if name != "type"}
 
     def shown(self, kind: str, number: int) -> Item:
         """As AWX shows it: secrets hidden, with what leads on from it."""
