@@ -5,7 +5,8 @@
 """What a refresh does to each host: which models change, where the new one runs beside the old one first, where it cannot. Pure Python.
 
 A host is changed in one of two ways. `beside`: its memory holds both, so the new model is loaded while the old one serves, and the names move.
-`swap`: it does not, or its container is made anew, so the host is drained at the edge first (`drain`), or answers nothing for that time.
+`swap`: it does not, or its container is made anew, so the host is drained at the edge first (`drain`), or answers nothing for that time, and the
+new model is loaded in the place of the old one.
 """
 from __future__ import annotations
 
@@ -110,7 +111,7 @@ def both(wanted: Sequence[Mapping[str, Any]], current: Mapping[str, Any], propos
 
 def parts(names: Iterable[str], before: Mapping[str, Any], after: Mapping[str, Any], together: Mapping[str, Any], given: str = "",
           interruption: bool = False) -> dict[str, dict[str, Any]]:
-    """What each host does, by host: `mode`, `canary`, `models` that change there, `limits` (bytes by instance while both are loaded), `drain`, `why`.
+    """What each host does, by host: `mode`, `canary`, `models` that change there, `limits` (bytes by instance while the new one is tried), `drain`, `why`.
 
     `before`, `after` and `together` are the deployed plan, the one with the proposal, and the one for both. `given`: the host that goes first;
     else the fewest hosts that have every changed model, those that hold both first. FleetError for what a refresh may not do.
@@ -133,9 +134,9 @@ def parts(names: Iterable[str], before: Mapping[str, Any], after: Mapping[str, A
 
 def _part(host: str, names: Sequence[str], before: Mapping[str, Any], after: Mapping[str, Any], together: Mapping[str, Any]) -> dict[str, Any]:
     mine = [name for name in names if name in _models(after, host)]
-    limits = {instance["name"]: instance["memory_limit"] for instance in _instances(together, host).values()}
     why = _why_not_beside(host, mine, before, after, together) if mine else ""
-    return {"mode": NONE if not mine else SWAP if why else BESIDE, "canary": False, "models": mine, "limits": {} if why else limits, "drain": False, "why": why}
+    limits = {instance["name"]: instance["memory_limit"] for instance in _instances(after if why else together, host).values()}
+    return {"mode": NONE if not mine else SWAP if why else BESIDE, "canary": False, "models": mine, "limits": limits, "drain": False, "why": why}
 
 
 def _why_not_beside(host: str, names: Sequence[str], before: Mapping[str, Any], after: Mapping[str, Any], together: Mapping[str, Any]) -> str:

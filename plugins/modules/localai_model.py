@@ -65,6 +65,13 @@ options:
       - Whether the revision is loaded now. Else its first request loads it.
     type: bool
     default: true
+  in_place_of:
+    description:
+      - Served names whose revisions are stopped first, when they are idle, for their memory. Their settings stay, and the names point to them as before.
+      - Until a request loads them again nothing answers to these names, so nobody should ask for them meanwhile.
+    type: list
+    elements: str
+    default: []
 extends_documentation_fragment:
   - localai.fleet.attributes
   - localai.fleet.revisions
@@ -152,6 +159,7 @@ def argument_spec():
         "path": {"type": "path", "required": True},
         "records": {"type": "path", "required": True},
         "load": {"type": "bool", "default": True},
+        "in_place_of": {"type": "list", "elements": "str", "default": []},
         "api_key": {"type": "str", "required": True, "no_log": True},
         "port": {"type": "int", "default": 8080},
         "load_timeout": {"type": "int", "default": 1800},
@@ -222,6 +230,7 @@ def present(place, check):
 def load(place):
     """Load it; what that took, and its engine. One that does not load is taken away again."""
     tree, pid = Tree(place.params["root"]), str(place.running.pid)
+    place.server.stop({place.known.aliases.get(name) for name in place.params["in_place_of"]} - {place.name}, place.params["drain_timeout"])
     before, start = {process["pid"] for process in engines(tree, pid)}, time.monotonic()
     try:
         place.server.load(place.name, place.params["load_timeout"])

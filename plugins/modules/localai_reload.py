@@ -117,6 +117,11 @@ addresses:
   returned: success
   type: dict
   sample: {localai: 10.213.1.2}
+limits:
+  description: Memory limit of each running container, in bytes; 0 is none.
+  returned: success
+  type: dict
+  sample: {localai: 2147483648}
 instances:
   description: What is now known of each container.
   returned: success
@@ -250,12 +255,12 @@ def wanted_of(container):
 
 
 def bring(module, container, recorded):
-    """Bring one container up to date; returns what was done, its new record and its address (None: not running, which only check mode accepts)."""
+    """Bring one container up to date; what was done, its new record, what it is and its address (None: not running, which only check mode accepts)."""
     name, told = container["name"], digests(container["files"])
     found = find(run_of(module), name) if module.get_bin_path("docker") else None
     if found is None:
         if module.check_mode:
-            return NOTHING, None, None
+            return NOTHING, None, None, None
         raise FleetError("The container does not run", name, do=f"Look at docker logs {name}.")
     running, address = found
     server, folder = Server(name, address, module.params["port"], module.params["api_key"]), os.path.join(module.params["path"], name)
@@ -266,7 +271,7 @@ def bring(module, container, recorded):
     steps = decide(wanted, known, files, doubtful, container["load"], container["needs"], room(running, Tree(module.params["root"])))
     if not module.check_mode:
         running, address = apply(module, server, folder, steps, container, known, record(told, running)) or (running, address)
-    return str(steps), record(told, running), address
+    return str(steps), record(told, running), running, address
 
 
 def main():
@@ -276,19 +281,20 @@ def main():
     before = read_records(params["state"])
     try:
         done = [(item["name"], *bring(module, item, before.get(item["name"]))) for item in params["containers"]]
-        instances = [entry for dummy, dummy, entry, dummy in done]
-        changed = any(steps != NOTHING for dummy, steps, dummy, dummy in done) or instances != list(before.values())
+        instances = [entry for dummy, dummy, entry, dummy, dummy in done]
+        changed = any(steps != NOTHING for dummy, steps, dummy, dummy, dummy in done) or instances != list(before.values())
         if changed and not module.check_mode:
             write_records(params["state"], {entry["name"]: entry for entry in instances if entry})
     except FleetError as error:
         _glue.fail(module, error)
     except OSError as error:
         _glue.fail(module, FleetError("A settings folder or what the containers were told could not be kept", params["path"], str(error)))
-    actions = {name: steps for name, steps, dummy, dummy in done}
-    addresses = {name: address for name, dummy, dummy, address in done if address}
+    actions = {name: steps for name, steps, dummy, dummy, dummy in done}
+    addresses = {name: address for name, dummy, dummy, dummy, address in done if address}
+    limits = {name: running.memory_limit for name, dummy, dummy, running, dummy in done if running}
     told = "".join(f"{name}: {steps}\n" for name, steps in actions.items() if steps != NOTHING)
     module.exit_json(
-        changed=changed, actions=actions, addresses=addresses, instances=[entry for entry in instances if entry],
+        changed=changed, actions=actions, addresses=addresses, limits=limits, instances=[entry for entry in instances if entry],
         diff=_glue.diff("", told, "LocalAI"),
     )
 

@@ -12,22 +12,32 @@ import pytest
 from tree import ROOT, load, short, tasks, tracked, under
 
 PRODUCT = under("roles", "plugins", "playbooks", "inventories", "meta")
+PLAYBOOKS = [path for path in under("playbooks", suffix=".yml") if path.parent.name == "playbooks"]
+SHARED = [path for path in under("playbooks", suffix=".yml") if path not in PLAYBOOKS]
+CALLS = {f"ansible.builtin.{how}_{what}" for how in ("import", "include") for what in ("role", "tasks")}
 
 
-@pytest.mark.parametrize("path", under("playbooks", suffix=".yml"), ids=short)
+@pytest.mark.parametrize("path", PLAYBOOKS, ids=short)
 def test_a_playbook_can_be_named_by_its_collection(path: Path) -> None:
     """A dash makes a playbook unreachable as localai.fleet.NAME."""
     assert re.fullmatch(r"[a-z][a-z_]*\.yml", path.name)
 
 
-@pytest.mark.parametrize("path", under("playbooks", suffix=".yml"), ids=short)
+@pytest.mark.parametrize("path", PLAYBOOKS, ids=short)
 def test_a_playbook_holds_roles_only(path: Path) -> None:
     for play in load(path):
         if "ansible.builtin.import_playbook" in play:
             continue
         assert "hosts" in play and "gather_facts" in play, play.get("name")
         for task in tasks(play.get("tasks", [])):
-            assert {"ansible.builtin.import_role", "ansible.builtin.include_role"} & set(task), task
+            assert CALLS & set(task), task
+
+
+@pytest.mark.parametrize("path", SHARED, ids=short)
+def test_what_plays_share_holds_roles_only(path: Path) -> None:
+    assert path.parent.relative_to(ROOT).as_posix() == "playbooks/tasks"
+    for task in tasks(load(path)):
+        assert CALLS & set(task), task
 
 
 @pytest.mark.parametrize("path", PRODUCT, ids=short)
@@ -72,7 +82,7 @@ def test_the_execution_environment_is_this_collection_with_the_same_pins() -> No
 
 
 @pytest.mark.parametrize("inventory", sorted((ROOT / "inventories").iterdir()), ids=short)
-@pytest.mark.parametrize("playbook", under("playbooks", suffix=".yml"), ids=short)
+@pytest.mark.parametrize("playbook", PLAYBOOKS, ids=short)
 def test_example_inventories_pass_a_syntax_check(inventory: Path, playbook: Path) -> None:
     done = subprocess.run(
         [Path(sys.executable).parent / "ansible-playbook", "--syntax-check", "-i", inventory / "hosts.yml", playbook],

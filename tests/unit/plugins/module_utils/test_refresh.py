@@ -75,7 +75,9 @@ def test_a_host_with_memory_has_both_and_its_limit_is_raised_for_that(hosts: Any
 
 
 def test_without_memory_for_both_a_host_with_replicas_elsewhere_is_drained() -> None:
-    found = Case({"ai1": just_one(), "ai2": host()}).parts()
+    case = Case({"ai1": just_one(), "ai2": host()})
+    found = case.parts()
+    assert found["ai1"]["limits"] == {"localai": case.after["hosts"]["ai1"]["instances"][0]["memory_limit"]}, "one at a time"
     assert (found["ai1"]["mode"], found["ai1"]["drain"], found["ai1"]["canary"]) == ("swap", True, False)
     assert "m.before needs" in found["ai1"]["why"] or "m needs" in found["ai1"]["why"]
     assert (found["ai2"]["mode"], found["ai2"]["canary"]) == ("beside", True)

@@ -69,6 +69,18 @@ def test_quartet_of_absent(run_module, serving, localai) -> None:
         assert not run_module("localai_model", gone, check=check)["changed"]
 
 
+def test_the_old_one_goes_first_where_it_is_asked_for_and_keeps_its_names(run_module, serving, localai) -> None:
+    args, folder, _log = serving
+    args = {**args, "in_place_of": ["m", "nobody"]}
+    for _ in range(2):
+        run_module("localai_model", args)
+        assert (localai.loaded, localai.aliases()) == ({NEW}, {"m": OLD})
+    assert asked(localai) == ["/backend/shutdown", "/backend/load"]
+    assert (folder / f"{OLD}.yaml").exists()
+    run_module("localai_model", {**args, "name": OLD, "content": f"name: {OLD}\n"})
+    assert localai.loaded == {OLD, NEW}, "a revision is not in its own place"
+
+
 def test_what_localai_was_told_is_kept(run_module, serving, tmp_path) -> None:
     args, _folder, _log = serving
 

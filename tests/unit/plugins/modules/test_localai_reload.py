@@ -16,7 +16,7 @@ def deployed(tmp_path, localai, fake_docker):
     folder = tmp_path / "settings" / "localai"
     folder.mkdir(parents=True)
     localai.folder = folder
-    container = [{"Id": "c" * 64, "State": {"Running": True, "StartedAt": "2001-01-01T00:00:00.123456789Z"},
+    container = [{"Id": "c" * 64, "HostConfig": {"Memory": 2 << 30}, "State": {"Running": True, "StartedAt": "2001-01-01T00:00:00.123456789Z"},
                   "NetworkSettings": {"Networks": {"localai": {"IPAddress": "127.0.0.1"}}}}]
     (tmp_path / "inspect.json").write_text(json.dumps(container))
     log = fake_docker(f'case "$1" in inspect) cat {tmp_path}/inspect.json;; restart) sed -i s/2001-01-01/2001-01-02/ {tmp_path}/inspect.json;; esac')
@@ -56,7 +56,8 @@ def serving(run_module, args, localai, folder, *revisions, **names):
 def test_quartet(run_module, deployed, localai) -> None:
     args, _log, folder = deployed
     args["containers"] = [container(folder, [OLD], m=OLD, **{"gpt-4": OLD})]
-    assert run_module("localai_reload", args, check=True)["actions"] == {"localai": "reload"}
+    check = run_module("localai_reload", args, check=True)
+    assert (check["actions"], check["limits"]) == ({"localai": "reload"}, {"localai": 2 << 30})
     assert asked(localai) == (0, [])
     first = run_module("localai_reload", args)
     assert (first["changed"], first["actions"], first["addresses"]) == (True, {"localai": "reload"}, {"localai": "127.0.0.1"})
