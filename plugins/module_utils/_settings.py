@@ -73,10 +73,14 @@ def _is_link(place: str, target: str) -> bool:
 
 
 def unlink_all_but(folder: str, paths: Collection[str]) -> None:
-    """Remove the folders of links that hold none of these paths."""
+    """Remove the folders of links that hold none of these paths, and the one that they lie in when it is empty."""
     below, wanted = os.path.join(folder, SPLIT), {path.split("/")[1] for path in paths}
-    for name in set(os.listdir(below)) - wanted if os.path.isdir(below) else ():
+    if not os.path.isdir(below):
+        return
+    for name in set(os.listdir(below)) - wanted:
         shutil.rmtree(os.path.join(below, name))
+    if not os.listdir(below):
+        os.rmdir(below)
 
 
 def referred(folder: str) -> set[str]:

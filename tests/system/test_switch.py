@@ -56,8 +56,7 @@ def nothing_but_one_revision(host: Host) -> str:
     found = revision(host)
     assert sorted(model["id"] for model in asked(host, "localai", "/v1/models")[1]["data"]) == sorted((*NAMES, found))
     assert [model["id"] for model in asked(host, "localai", "/system")[1]["loaded_models"]] == [found]
-    there = set(host.check_output("ls %s", SETTINGS).split()) - {"gguf", "split"}  # places of blobs and of links to parts
-    assert there == {f"{name}.yaml" for name in (*NAMES, found)}
+    assert set(host.check_output("ls %s", SETTINGS).split()) == {"gguf", *(f"{name}.yaml" for name in (*NAMES, found))}
     return found
 
 

@@ -52,6 +52,8 @@ def test_folders_of_links_stay_as_long_as_a_file_names_them(tmp_path) -> None:
     assert _settings.referred(str(tmp_path)) == {"split/aa/"}
     _settings.unlink_all_but(str(tmp_path), _settings.referred(str(tmp_path)))
     assert os.listdir(tmp_path / "split") == ["aa"]
+    _settings.unlink_all_but(str(tmp_path), ())
+    assert os.listdir(tmp_path) == ["m.yaml"]
     _settings.unlink_all_but(str(tmp_path / "none"), ())
 
 
