@@ -14,6 +14,7 @@ from clients import Clients
 from deployed import INVENTORY, STATE, Edge, Run, asked, edge_of, groups, hub, kill, on, started, until, wanted_models, with_models
 from testinfra.host import Host
 
+from tests.lab.model import REPOSITORY
 from tests.lab.variants import publish
 
 MODEL, NAMES = "gemma-3-270m", ("gemma-3-270m", "gpt-4", "gpt-3.5-turbo")
@@ -88,8 +89,12 @@ def blobs(host: Host) -> set[str]:
 
 def test_a_newer_file_is_proposed_and_nothing_is_changed(playbook: Callable[..., Run], hosts: dict[str, Host]) -> None:
     before, lock = {name: state(host) for name, host in hosts.items()}, LOCK.read_bytes()
+    hub("/__requests__", method="DELETE")
     unchanged = playbook("refresh_models", *arguments())
     assert unchanged.code == 0 and "nothing to refresh" in unchanged.output, unchanged.output[-3000:]
+    asked_for = hub("/__requests__")
+    assert [entry["path"].split("?")[0] for entry in asked_for] == [f"/api/models/{REPOSITORY}"], "one call a model, and it has one"
+    assert not {entry["client"] for entry in asked_for} & {groups()["variables"][name]["ansible_host"] for name in hosts}, "none from a server"
     assert not PROPOSAL.exists()
     publish(STATE / "hub", "same")
     hub("/__requests__", method="DELETE")
