@@ -184,6 +184,29 @@ def test_a_bad_model_never_gets_a_name(
     assert (site.code, site.changed) == (0, 0), site.output[-4000:]
 
 
+def test_a_larger_model_takes_the_old_ones_place_on_drained_hosts(playbook: Callable[..., Run], hosts: dict[str, Host], edge: Edge) -> None:
+    """The gate is told to take a slower one. Containers are made anew for it and for the way back, one host at a time."""
+    before, lock = {name: state(host) for name, host in hosts.items()}, LOCK.read_bytes()
+    publish(STATE / "hub", "slow")
+    with Clients(edge, NAMES) as clients:
+        run = playbook("refresh_models", *arguments(refresh_apply=True, refresh_speed_share=0.01))
+        clients.some_more()
+        assert run.code == 0 and "drained at the edge for it" in told(run), run.output[-4000:]
+        there = {name: state(host) for name, host in hosts.items()}
+        site = playbook("site")
+        assert (site.code, site.changed) == (0, 0), site.output[-4000:]
+        back = playbook("rollback_models", *arguments())
+        clients.some_more()
+    assert back.code == 0, back.output[-4000:]
+    assert clients.failed == [] and LOCK.read_bytes() == lock
+    for name, host in hosts.items():
+        assert not set(there[name]["names"].values()) & set(before[name]["names"].values())
+        assert there[name]["loaded"] == [there[name]["names"][MODEL]] and not there[name]["journal"]
+        now, limits = state(host), [int(part["container"].split()[-1]) for part in (before[name], there[name])]
+        assert limits[1] > limits[0]
+        assert {**now, "container": ""} == {**before[name], "container": ""} and int(now["container"].split()[-1]) == limits[0]
+
+
 def test_a_wrong_template_never_gets_a_name(
     playbook: Callable[..., Run], hosts: dict[str, Host], edge: Edge, tmp_path: Path,
 ) -> None:
