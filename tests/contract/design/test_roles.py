@@ -55,6 +55,15 @@ def test_defaults_and_spec_agree_on_values(role: str) -> None:
 
 
 @pytest.mark.parametrize("role", roles())
+def test_what_a_role_computes_is_no_name_that_a_task_fills(role: str) -> None:
+    """A registered result or a fact hides the expression of vars/main.yml without a word."""
+    computed = ROOT / "roles" / role / "vars" / "main.yml"
+    filled = {task["register"] for path in under(f"roles/{role}/tasks") for task in tasks(load(path)) if "register" in task}
+    filled |= {name for path in under(f"roles/{role}/tasks") for task in tasks(load(path)) for name in task.get("ansible.builtin.set_fact", {})}
+    assert filled.isdisjoint(load(computed) if computed.exists() else {})
+
+
+@pytest.mark.parametrize("role", roles())
 def test_every_option_is_typed_and_described(role: str) -> None:
     def walk(options: dict[str, Any], where: str) -> list[str]:
         found = []
