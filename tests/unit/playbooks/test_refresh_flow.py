@@ -18,7 +18,7 @@ import yaml
 ROOT = Path(__file__).resolve().parents[3]
 ROLE, RUN = "localai.fleet.refresh", "refresh_run.yml"
 KEPT = {"proceed", "only_first", "only_others", "only_drained", "only_begun", "reached", "together", "fault", "tell"}
-PLAYS = ("First host", "The other hosts, one by one", "Names", "Lock", "Way back of a host that is drained",
+PLAYS = ("First host", "Blobs of the other hosts", "The other hosts, one by one", "Names", "Lock", "Way back of a host that is drained",
          "Way back of the other hosts, one by one", "Outcome")
 FACTS = {"Drain it": "true", "Ask it again": "false"}
 NOTHING = {"mode": "none", "canary": False, "models": []}
@@ -83,9 +83,11 @@ def test_a_good_model_goes_to_one_host_then_to_the_others_then_the_names_move(tm
     tried = [host for what, host in steps if what == TRY]
     assert tried == ["a", "b", "c"]
     assert [what for what, host in steps if host == "c"] == [
-        "Write down what runs now", "Share the internal key", "Provide the blobs", "Drain it", TRY,
+        "Write down what runs now", "Provide the blobs", "Share the internal key", "Drain it", TRY,
         "Have the names of a drained host point to them", "Ask it again", "Share the internal key", "Run the plan with the new models",
         "Keep the lock, and forget the proposal", "End what was for the time of the refresh"]
+    brought = [index for index, (what, host) in enumerate(steps) if what == "Provide the blobs" and host != "a"]
+    assert len(brought) == 2 and brought[1] - brought[0] == 1, "in one turn, for they get them from each other"
     moved = [index for index, (what, _host) in enumerate(steps) if what == "Run the plan with the new models"]
     kept = [index for index, (what, _host) in enumerate(steps) if what.startswith("Keep the lock")]
     assert max(index for index, (what, _host) in enumerate(steps) if what == TRY) < min(moved) < max(moved) < min(kept)
