@@ -96,6 +96,11 @@ class Run:
         """Tasks that changed something, all hosts together."""
         return sum(host["changed"] for host in self.recap.values())
 
+    @property
+    def told(self) -> str:
+        """What it printed in one line, as Ansible breaks sentences and doubles the quotes in them."""
+        return " ".join(self.output.replace("''", "'").split())
+
 
 def recap_of(output: str) -> dict[str, dict[str, int]]:
     """Counters of the PLAY RECAP by host."""

@@ -79,10 +79,6 @@ def locked() -> str:
     return yaml.safe_load(LOCK.read_text())["models"][MODEL]["files"][0]["sha256"]
 
 
-def told(run: Run) -> str:
-    return " ".join(run.output.split())
-
-
 def blobs(host: Host) -> set[str]:
     return {name.removesuffix(".gguf") for name in host.check_output("ls /opt/localai/models/gguf").split()}
 
@@ -100,7 +96,7 @@ def test_a_newer_file_is_proposed_and_nothing_is_changed(playbook: Callable[...,
     hub("/__requests__", method="DELETE")
     run = playbook("refresh_models", *arguments())
     assert run.code == 0, run.output[-4000:]
-    assert f"model {MODEL}: " in run.output and "when it is reviewed, go on with -e refresh_apply=true" in told(run)
+    assert f"model {MODEL}: " in run.output and "when it is reviewed, go on with -e refresh_apply=true" in run.told
     assert "lab1: gemma-3-270m beside the old one, first" in run.output
     assert PROPOSAL.exists() and LOCK.read_bytes() == lock
     assert {name: state(host) for name, host in hosts.items()} == before
@@ -115,7 +111,7 @@ def test_a_proposal_is_refused_when_the_lock_moved(playbook: Callable[..., Run],
         run = playbook("refresh_models", *APPLY)
     finally:
         LOCK.write_text(lock)
-    assert run.code != 0 and "The lock moved since the proposal was made" in told(run), run.output[-3000:]
+    assert run.code != 0 and "The lock moved since the proposal was made" in run.told, run.output[-3000:]
     assert {name: state(host) for name, host in hosts.items()} == before
 
 
@@ -173,7 +169,7 @@ def test_a_bad_model_never_gets_a_name(
     with Clients(edge, NAMES, meanwhile=lambda: seen.update(*(pointed(host).values() for host in hosts.values()))) as clients:
         run = playbook("refresh_models", *arguments(refresh_apply=True, **more))
         clients.some_more()
-    assert run.code != 0 and reason in told(run), run.output[-4000:]
+    assert run.code != 0 and reason in run.told, run.output[-4000:]
     assert clients.failed == [] and clients.answers > 3
     assert {name: state(host) for name, host in hosts.items()} == before
     assert seen == {target for part in before.values() for target in part["names"].values()}
@@ -191,7 +187,7 @@ def test_a_larger_model_takes_the_old_ones_place_on_drained_hosts(playbook: Call
     with Clients(edge, NAMES) as clients:
         run = playbook("refresh_models", *arguments(refresh_apply=True, refresh_speed_share=0.01))
         clients.some_more()
-        assert run.code == 0 and "drained at the edge for it" in told(run), run.output[-4000:]
+        assert run.code == 0 and "drained at the edge for it" in run.told, run.output[-4000:]
         there = {name: state(host) for name, host in hosts.items()}
         site = playbook("site")
         assert (site.code, site.changed) == (0, 0), site.output[-4000:]
@@ -219,7 +215,7 @@ def test_a_wrong_template_never_gets_a_name(
     publish(STATE / "hub", "template")
     with Clients(edge, NAMES) as clients:
         run = playbook("refresh_models", *bare, *APPLY)
-    assert run.code != 0 and "tokens of a chat template are in the answers" in told(run), run.output[-4000:]
+    assert run.code != 0 and "tokens of a chat template are in the answers" in run.told, run.output[-4000:]
     assert clients.failed == []
     assert {name: state(host) for name, host in hosts.items()} == before
     assert LOCK.read_bytes() == lock
@@ -236,7 +232,7 @@ def test_a_killed_refresh_is_put_back_by_the_next_run(playbook: Callable[..., Ru
         assert state(first)["journal"] and state(first)["container"] != before[groups()["localai_server"][0]]["container"]
         run = playbook("refresh_models", *arguments())
         clients.some_more()
-    assert run.code == 0 and "a refresh was interrupted" in told(run), run.output[-4000:]
+    assert run.code == 0 and "a refresh was interrupted" in run.told, run.output[-4000:]
     assert clients.failed == []
     assert {name: state(host) for name, host in hosts.items()} == before
     assert LOCK.read_bytes() == lock

@@ -24,9 +24,8 @@ def extra(**variables: Any) -> tuple[str, str]:
 def refused(run: Run, *sentences: str) -> None:
     """The run failed, said so in these words, and changed nothing."""
     assert run.code != 0, run.output
-    told = " ".join(run.output.split())
     for sentence in sentences:
-        assert sentence in told, run.output[-4000:]
+        assert sentence in run.told, run.output[-4000:]
     assert run.changed == 0, run.output
 
 

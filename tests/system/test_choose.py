@@ -80,10 +80,6 @@ def kept(inventory: Path) -> dict[str, str]:
     return {str(path.relative_to(inventory)): path.read_text(encoding="utf-8") for path in inventory.rglob("*") if path.is_file()}
 
 
-def told(run: Run) -> str:
-    return " ".join(run.output.split())
-
-
 def deployed() -> list[str]:
     return [on(name).check_output("sha256sum /opt/localai/state/*; docker ps --no-trunc --format '{{.ID}} {{.Names}}'") for name in SERVERS]
 
@@ -102,7 +98,7 @@ def test_by_variables_as_a_survey_sends_them(choose: Callable[..., Run], invento
     assert asking and not asking & {groups()["variables"][name]["ansible_host"] for name in SERVERS}
     calls = hub("/__calls__")
     assert calls["list"] == 1 and calls["repository"] <= 7
-    text = told(run)
+    text = run.told
     for part in ("1 llama-3.2-1b-instruct", f"{', '.join(SERVERS)}".replace(", ", ","), "2 fresh-2b-instruct (acme)", "fresh-2b-instruct: added",
                  "answers to gpt-4 too",
                  "model fresh-2b-instruct: added", "fresh-2b-instruct starts on", "ansible-playbook localai.fleet.site"):
@@ -125,7 +121,7 @@ def test_by_variables_as_a_survey_sends_them(choose: Callable[..., Run], invento
 def test_without_a_terminal_nothing_is_chosen(choose: Callable[..., Run], inventory: Path) -> None:
     files = kept(inventory)
     run = choose(choose_presets="llama-3.2-1b-instruct")
-    assert run.code == 0 and run.changed == 0 and "Nothing was chosen and nothing was changed" in told(run) and kept(inventory) == files
+    assert run.code == 0 and run.changed == 0 and "Nothing was chosen and nothing was changed" in run.told and kept(inventory) == files
 
 
 @pytest.mark.parametrize("variables, words", [
@@ -136,7 +132,7 @@ def test_without_a_terminal_nothing_is_chosen(choose: Callable[..., Run], invent
 def test_what_cannot_be_meant_changes_nothing(choose: Callable[..., Run], inventory: Path, variables: dict[str, Any], words: str) -> None:
     files = kept(inventory)
     run = choose(**{"choose_presets": "llama-3.2-1b-instruct", **variables})
-    assert run.code != 0 and words in told(run) and run.changed == 0 and kept(inventory) == files, run.output[-4000:]
+    assert run.code != 0 and words in run.told and run.changed == 0 and kept(inventory) == files, run.output[-4000:]
 
 
 def at_a_terminal(arguments: list[str], answers: dict[str, str]) -> str:
@@ -180,21 +176,21 @@ def test_a_file_by_hand_and_one_that_would_be_hidden(choose: Callable[..., Run],
     path = inventory / "group_vars/localai/models.yml"
     path.write_text("models_wanted: []\n")
     run = choose(**asked)
-    assert run.code != 0 and "written by hand, so it is not overwritten" in told(run) and path.read_text() == "models_wanted: []\n"
+    assert run.code != 0 and "written by hand, so it is not overwritten" in run.told and path.read_text() == "models_wanted: []\n"
     run = choose(**asked, choose_overwrite=True)
     assert run.code == 0 and path.with_name("models.yml.previous").read_text() == "models_wanted: []\n", run.output[-4000:]
     path.unlink()
     (inventory / "group_vars/localai/main.yml").rename(inventory / "group_vars/localai.yml")
     shutil.rmtree(inventory / "group_vars/localai")
     run = choose(**asked)
-    assert run.code != 0 and "Ansible would no longer read the file beside it" in told(run) and not (inventory / "group_vars/localai").exists()
+    assert run.code != 0 and "Ansible would no longer read the file beside it" in run.told and not (inventory / "group_vars/localai").exists()
 
 
 def test_kept_with_the_lock_on_the_primary_host(choose: Callable[..., Run], inventory: Path, gateway: Host) -> None:
     main = inventory / "group_vars/localai/main.yml"
     asked = {"choose_models": "1", "choose_presets": "llama-3.2-1b-instruct", "fleet_lock_store": "primary"}
     run = choose(**asked)
-    assert run.code != 0 and "count only while the inventory sets no models_wanted" in told(run)
+    assert run.code != 0 and "count only while the inventory sets no models_wanted" in run.told
     text = main.read_text()
     main.write_text(text[:text.index("models_wanted:")])
     files = kept(inventory)

@@ -82,4 +82,4 @@ def test_a_git_server_with_an_unknown_key(playbook, tmp_path: Path) -> None:
     where = {"url": f"ssh://root@{address}/srv/fleet.git", "ssh_key": str(STATE / "ssh_key"), "known_hosts": str(empty)}
     run = playbook("plan", "-e", json.dumps({"fleet_lock_store": "git", "fleet_lock_git": where, "common_plan_path": ""}))
     assert run.code != 0 and run.changed == 0
-    assert "The host key of the Git server is not known" in " ".join(run.output.split())
+    assert "The host key of the Git server is not known" in run.told

@@ -13,11 +13,6 @@ SERVERS = groups().get("localai_server", []) if INVENTORY.exists() else []
 MODEL = "gemma-3-270m"
 
 
-def told(run: Run) -> str:
-    """What a run printed, without the breaks of lines."""
-    return " ".join(run.output.split())
-
-
 def deployed() -> list[str]:
     """What each server says of its deployment: every file of its state, and its containers with their start."""
     command = "sha256sum /opt/localai/state/*; docker ps --no-trunc --format '{{.ID}} {{.Names}}'"
@@ -48,7 +43,7 @@ def plan(playbook, tmp_path: Path) -> Any:
 def test_the_plan_is_printed_and_written_and_is_what_is_deployed(plan, tmp_path: Path) -> None:
     run = plan()
     assert run.code == 0, run.output[-4000:]
-    assert "deployed: the same as this plan" in told(run) and f"page: {tmp_path}/fleet.plan.html" in told(run)
+    assert "deployed: the same as this plan" in run.told and f"page: {tmp_path}/fleet.plan.html" in run.told
     written = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     assert set(written) == {"fleet.plan.json", "fleet.plan.html"}
     hosts = json.loads(written["fleet.plan.json"])["hosts"]
@@ -69,7 +64,7 @@ def test_what_if_there_were_more_hosts_and_another_context(plan, tmp_path: Path)
     assert run.code == 0, run.output[-4000:]
     for part in (f"What if: {MODEL} with context 8192; 2 more servers like {SERVERS[0]} (new1, new2); without", "no host and no lock was changed",
                  "context 4096 → 8192", f"deployed: {MODEL} starts on new1, new2"):
-        assert part in told(run), run.output[-4000:]
+        assert part in run.told, run.output[-4000:]
     hosts = json.loads((tmp_path / "fleet.plan.what-if.json").read_text(encoding="utf-8"))["hosts"]
     assert sorted(hosts) == sorted([SERVERS[0], "new1", "new2"]) and not (tmp_path / "fleet.plan.json").exists()
 
@@ -78,7 +73,7 @@ def test_what_if_a_host_of_a_file_came(plan, tmp_path: Path) -> None:
     known = tmp_path / "known.json"
     known.write_text(json.dumps({"big1": {**capacity(plan, tmp_path), "memory_total_bytes": 64 << 30}}), encoding="utf-8")
     run = plan({"add_hosts": str(known)})
-    assert run.code == 0 and f"servers of {known} (big1)" in told(run), run.output[-4000:]
+    assert run.code == 0 and f"servers of {known} (big1)" in run.told, run.output[-4000:]
 
 
 def capacity(plan, folder: Path) -> dict[str, Any]:
@@ -91,18 +86,18 @@ def capacity(plan, folder: Path) -> dict[str, Any]:
 
 def test_what_does_not_fit_is_an_answer_to_a_what_if(plan) -> None:
     run = plan({"context": 1_048_576, "slots": 64})
-    assert run.code == 0 and "refused:" in told(run) and "It would fit with" in told(run), run.output[-4000:]
+    assert run.code == 0 and "refused:" in run.told and "It would fit with" in run.told, run.output[-4000:]
 
 
 def test_another_model_is_resolved_without_writing_the_lock(plan) -> None:
     wanted = groups()["variables"][SERVERS[0]]["models_wanted"][0]
     run = plan({"model": "second", "source": wanted["source"], "quant": wanted["quant"], "replicas": 1})
-    assert run.code == 0 and "What if: second too, with source" in told(run) and "second starts on" in told(run), run.output[-4000:]
+    assert run.code == 0 and "What if: second too, with source" in run.told and "second starts on" in run.told, run.output[-4000:]
 
 
 def test_a_model_is_explained(plan) -> None:
     run = plan({"explain": "gpt-4"})
-    text = told(run)
+    text = run.told
     assert run.code == 0, run.output[-4000:]
     for part in ("kv_window = ", "anonymous = ", "cells * ", "memory_limit = ", "memory_planned + ", "usable cores = ", "budget = ", "LOCALAI_THREADS = ",
                  "CPU limit of the container = ", "expected tokens a second"):
@@ -111,7 +106,7 @@ def test_a_model_is_explained(plan) -> None:
 
 def test_an_unknown_model_to_explain_names_the_nearest(plan) -> None:
     run = plan({"explain": "gema-3-270m"})
-    assert run.code != 0 and f"The nearest wanted one is {MODEL}." in told(run)
+    assert run.code != 0 and f"The nearest wanted one is {MODEL}." in run.told
 
 
 def test_offline_hosts_are_planned_from_the_fact_cache(plan, tmp_path: Path) -> None:
@@ -121,20 +116,20 @@ def test_offline_hosts_are_planned_from_the_fact_cache(plan, tmp_path: Path) -> 
     for variables in ({"offline": True, "ansible_port": 1}, {"ansible_port": 1}):
         run = plan(variables, **cache)
         assert run.code == 0, run.output[-4000:]
-        assert f"known from the fact cache: {', '.join(SERVERS)}, read" in told(run) and "deployed: the same as this plan" in told(run)
+        assert f"known from the fact cache: {', '.join(SERVERS)}, read" in run.told and "deployed: the same as this plan" in run.told
     assert hub("/__requests__") == []
 
 
 def test_an_offline_host_that_is_not_known_is_a_sentence(plan) -> None:
     for variables in ({"offline": True}, {"ansible_port": 1}):
         run = plan(variables)
-        assert run.code != 0 and f"needs the capacity of every server (localai_server): got nothing from {', '.join(SERVERS)}" in told(run)
+        assert run.code != 0 and f"needs the capacity of every server (localai_server): got nothing from {', '.join(SERVERS)}" in run.told
 
 
 def test_a_deployment_takes_no_questions_and_nothing_from_a_cache(playbook, plan, tmp_path: Path) -> None:
     run = playbook("site", "-e", "context=8192")
-    assert run.code != 0 and run.changed == 0 and "only the playbook plan answers questions" in told(run)
+    assert run.code != 0 and run.changed == 0 and "only the playbook plan answers questions" in run.told
     cache = {"ANSIBLE_CACHE_PLUGIN": "jsonfile", "ANSIBLE_CACHE_PLUGIN_CONNECTION": str(tmp_path / "facts")}
     assert plan(**cache).code == 0
     run = playbook("site", "--limit", SERVERS[0], **cache)
-    assert run.code != 0 and run.changed == 0 and f"got nothing from {', '.join(SERVERS[1:])}" in told(run)
+    assert run.code != 0 and run.changed == 0 and f"got nothing from {', '.join(SERVERS[1:])}" in run.told

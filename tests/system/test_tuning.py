@@ -19,11 +19,6 @@ def fact(host: Host) -> dict[str, Any]:
     return json.loads(host.check_output("cat %s", FACT))
 
 
-def told(run: Run) -> str:
-    """The output with its lines joined: the callback wraps sentences."""
-    return " ".join(run.output.split())
-
-
 def started_at(host: Host) -> str:
     return host.check_output("docker inspect -f '{{.State.StartedAt}}' localai")
 
@@ -84,7 +79,7 @@ def test_nothing_of_a_measurement_stays(tuned, server: Host) -> None:
 
 def test_the_next_run_keeps_it(tuned) -> None:
     assert (tuned.second.code, tuned.second.changed) == (0, 0), tuned.second.output[-4000:]
-    assert told(tuned.second).count("keep. It has") == len(groups()["localai_server"])
+    assert tuned.second.told.count("keep. It has") == len(groups()["localai_server"])
 
 
 def test_a_forced_run_is_predicted(tuned, playbook) -> None:
@@ -98,10 +93,10 @@ def test_the_plan_uses_it_and_ignores_a_foreign_one(tuned, playbook) -> None:
     try:
         write(host, {**kept, "threads": 1})
         run = playbook("plan")
-        assert f"{name}: threads measured on" in told(run), run.output
+        assert f"{name}: threads measured on" in run.told, run.output
         write(host, {**kept, "threads": 1, "fingerprint": {**kept["fingerprint"], "usable_cores": 64}})
         foreign = playbook("plan")
-        assert "are ignored: usable cores: 64 then, 2 now. Run localai.fleet.tune again." in told(foreign), foreign.output
+        assert "are ignored: usable cores: 64 then, 2 now. Run localai.fleet.tune again." in foreign.told, foreign.output
         assert threads(run, name) == 1 < threads(foreign, name) == 2
     finally:
         write(host, kept)
