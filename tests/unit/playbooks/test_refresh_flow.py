@@ -52,7 +52,8 @@ def book(apply: bool) -> list[dict[str, Any]]:
     """The plays after the proposal."""
     plays = yaml.safe_load((ROOT / "playbooks" / "refresh_models.yml").read_text(encoding="utf-8"))
     facts = {
-        "__refresh_run": {"names": ["m"], "apply": apply, "back": False, "hosts": HOSTS}, "__refresh_old_state": {"instances": [], "mode": "{{ __refresh_run.hosts[inventory_hostname].mode }}"},
+        "__refresh_run": {"names": ["m"], "apply": apply, "back": False, "hosts": HOSTS},
+        "__refresh_old_state": {"instances": [], "mode": "{{ __refresh_run.hosts[inventory_hostname].mode }}"},
         "__refresh_journal_file": {"content": "{{ __refresh_old_state | to_json | b64encode }}"}}
     start = {"name": "Facts", "hosts": "localai_server", "gather_facts": False, "tasks": [
         {"name": "Set", "ansible.builtin.set_fact": {key: value}} for key, value in facts.items() if key != "__refresh_journal_file"] + [

@@ -72,8 +72,8 @@ def test_quartet_of_absent(run_module, serving, localai) -> None:
 def test_the_old_one_goes_first_where_it_is_asked_for_and_keeps_its_names(run_module, serving, localai) -> None:
     args, folder, _log = serving
     args = {**args, "in_place_of": ["m", "nobody"]}
-    for _ in range(2):
-        run_module("localai_model", args)
+    for changed in (True, False):
+        assert run_module("localai_model", args)["changed"] is changed
         assert (localai.loaded, localai.aliases()) == ({NEW}, {"m": OLD})
     assert asked(localai) == ["/backend/shutdown", "/backend/load"]
     assert (folder / f"{OLD}.yaml").exists()
