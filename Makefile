@@ -1,7 +1,7 @@
 # Two commands matter: `make demo` and `make test`. `make help` lists the rest.
 SHELL := /bin/bash -o pipefail
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-down check test bench fuzz setup lint unit docs sanity awx engine environment molecule
+.PHONY: help demo demo-down check test bench fuzz setup lint unit docs sanity awx engine environment refresh molecule
 
 PYTHON ?= python3
 BIN := $(CURDIR)/.venv/bin
@@ -63,6 +63,11 @@ engine: setup  ## tests that need the engine: the edge on real nginx, the LocalA
 environment: setup  ## the execution environment: built, and site.yml run in it twice on the lab's servers
 	@$(BIN)/python -m tests.lab up --instance test
 	@pytest tests/system/run_environment.py
+
+refresh: setup  ## good models and bad ones, a kill and the way back, while clients ask all the time (half an hour)
+	@$(BIN)/python -m tests.lab up --instance test
+	@ansible-playbook -i .lab/test/inventory/hosts.yml playbooks/site.yml
+	@pytest tests/system/run_refresh.py
 
 molecule: setup  ## every scenario: converge, idempotence, verify
 	@molecule -c molecule/config.yml test --all

@@ -1,6 +1,7 @@
 """Newer files of the model in the Hub: proposed, reviewed, tried, judged, served, taken back; and bad ones that no name ever points to.
 
-Clients ask for gpt-4 through the edge all the time, and none of their requests fails. Collected only by its path: it takes longer than the other checks.
+Clients ask for gpt-4 through the edge all the time, and none of their requests fails. Collected only by its path (`make refresh`), for it
+takes longer than the other checks.
 """
 from __future__ import annotations
 
