@@ -40,6 +40,11 @@ def plan(playbook, tmp_path: Path) -> Any:
     return run
 
 
+def lasting(plan: dict[str, Any]) -> dict[str, Any]:
+    """A plan without the one warning that tells what other programs ask for at the moment."""
+    return {**plan, "warnings": [item for item in plan["warnings"] if not item["message"].startswith("Other programs ask for")]}
+
+
 def test_the_plan_is_printed_and_written_and_is_what_is_deployed(plan, tmp_path: Path) -> None:
     run = plan()
     assert run.code == 0, run.output[-4000:]
@@ -55,8 +60,8 @@ def test_the_plan_is_printed_and_written_and_is_what_is_deployed(plan, tmp_path:
         assert name.encode() in written["fleet.plan.html"]
     assert plan().code == 0
     again = json.loads((tmp_path / "fleet.plan.json").read_text(encoding="utf-8"))
-    assert {**again, "warnings": None} == {**first, "warnings": None}
-    if again["warnings"] == first["warnings"]:  # one tells what other programs ask for at the moment
+    assert lasting(again) == lasting(first)
+    if again["warnings"] == first["warnings"]:
         assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == written
 
 
