@@ -130,6 +130,7 @@ instances:
   sample: [{name: localai, container_id: 4f6e, started_at: "2026-11-23T04:00:00.5Z", models: {}}]
 """
 
+import collections
 import hashlib
 import json
 import os
@@ -152,6 +153,7 @@ from ansible_collections.localai.fleet.plugins.module_utils._settings import (
 )
 
 NOTHING = "nothing"
+Done = collections.namedtuple("Done", "steps record running address")
 
 
 def argument_spec():
@@ -260,7 +262,7 @@ def bring(module, container, recorded):
     found = find(run_of(module), name) if module.get_bin_path("docker") else None
     if found is None:
         if module.check_mode:
-            return NOTHING, None, None, None
+            return Done(NOTHING, None, None, None)
         raise FleetError("The container does not run", name, do=f"Look at docker logs {name}.")
     running, address = found
     server, folder = Server(name, address, module.params["port"], module.params["api_key"]), os.path.join(module.params["path"], name)
@@ -271,7 +273,7 @@ def bring(module, container, recorded):
     steps = decide(wanted, known, files, doubtful, container["load"], container["needs"], room(running, Tree(module.params["root"])))
     if not module.check_mode:
         running, address = apply(module, server, folder, steps, container, known, record(told, running)) or (running, address)
-    return str(steps), record(told, running), running, address
+    return Done(str(steps), record(told, running), running, address)
 
 
 def main():
@@ -280,18 +282,18 @@ def main():
     params = module.params
     before = read_records(params["state"])
     try:
-        done = [(item["name"], *bring(module, item, before.get(item["name"]))) for item in params["containers"]]
-        instances = [entry for dummy, dummy, entry, dummy, dummy in done]
-        changed = any(steps != NOTHING for dummy, steps, dummy, dummy, dummy in done) or instances != list(before.values())
+        done = {item["name"]: bring(module, item, before.get(item["name"])) for item in params["containers"]}
+        instances = [one.record for one in done.values()]
+        changed = any(one.steps != NOTHING for one in done.values()) or instances != list(before.values())
         if changed and not module.check_mode:
             write_records(params["state"], {entry["name"]: entry for entry in instances if entry})
     except FleetError as error:
         _glue.fail(module, error)
     except OSError as error:
         _glue.fail(module, FleetError("A settings folder or what the containers were told could not be kept", params["path"], str(error)))
-    actions = {name: steps for name, steps, dummy, dummy, dummy in done}
-    addresses = {name: address for name, dummy, dummy, dummy, address in done if address}
-    limits = {name: running.memory_limit for name, dummy, dummy, running, dummy in done if running}
+    actions = {name: one.steps for name, one in done.items()}
+    addresses = {name: one.address for name, one in done.items() if one.address}
+    limits = {name: one.running.memory_limit for name, one in done.items() if one.running}
     told = "".join(f"{name}: {steps}\n" for name, steps in actions.items() if steps != NOTHING)
     module.exit_json(
         changed=changed, actions=actions, addresses=addresses, limits=limits, instances=[entry for entry in instances if entry],
