@@ -7,11 +7,18 @@ from __future__ import annotations
 from typing import Any, Callable
 
 from ansible_collections.localai.fleet.plugins.module_utils._distribution import distribute, peers
+from ansible_collections.localai.fleet.plugins.module_utils._pace import Window, parse_rate
 from ansible_collections.localai.fleet.plugins.plugin_utils._filters import told
+
+
+def pace(bandwidth_limit: str, time_window: str = "") -> dict[str, Any]:
+    """What the two variables mean; FleetError, with the variable's name, when one cannot be read."""
+    window = Window.parse(time_window, "models_time_window")
+    return {"bytes_per_second": parse_rate(bandwidth_limit, "models_bandwidth_limit"), "window": str(window or "")}
 
 
 class FilterModule:
     """Names by which the role calls them."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
-        return {"distribution": told(distribute), "peers": told(peers)}
+        return {"distribution": told(distribute), "pace": told(pace), "peers": told(peers)}

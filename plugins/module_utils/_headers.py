@@ -40,22 +40,23 @@ class HeaderCache:
         """Keep a header that was read whole from all of its files. Nobody sees half of it; a folder that cannot be written keeps nothing."""
         if header.tensors is None or not header.complete or header.file_size != sum(file.size for file in files):
             return
-        plain, path = header.as_dict(), self._path(files)
-        temporary = ""
+        plain, temporary = header.as_dict(), ""
         try:
+            path = self._path(files)
             os.makedirs(self.folder, mode=0o700, exist_ok=True)
             handle, temporary = tempfile.mkstemp(dir=self.folder)
             with os.fdopen(handle, "w", encoding="utf-8") as stream:
                 json.dump({"check": _check(plain), "header": plain}, stream)
             os.replace(temporary, path)
-        except OSError:
+        except (OSError, ValueError):
             with contextlib.suppress(OSError):
                 os.unlink(temporary)
 
     def _path(self, files: Sequence[RepoFile]) -> str:
+        """ValueError for files of which the server gave no SHA-256."""
         digests = [file.sha256 or "" for file in files]
         if not all(re.fullmatch(r"[0-9a-f]{64}", digest) for digest in digests):
-            return os.devnull + "/none"
+            raise ValueError("no SHA-256")
         name = digests[0] if len(digests) == 1 else hashlib.sha256("\n".join(digests).encode()).hexdigest()
         return os.path.join(self.folder, f"{name}.json")
 

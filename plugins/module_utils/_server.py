@@ -18,6 +18,7 @@ from ._reload import Known, Running
 Run = Callable[[Sequence[str]], tuple[int, str, str]]
 
 ASK_SECONDS = 60.0  # stopping a busy engine waits for its answers for up to 30 seconds
+ANSWER_BYTES = 16 << 20
 SETTLE_SECONDS = 1.0
 """A request that read a name just before it moved has reached its engine after that time."""
 
@@ -69,11 +70,13 @@ class Server:
         try:
             link.request(method, path, body=None if body is None else json.dumps(body), headers=headers)
             answer = link.getresponse()
-            text = answer.read()
+            text = answer.read(ANSWER_BYTES + 1)
         except (OSError, http.client.HTTPException) as error:
             raise FleetError("LocalAI does not answer", f"container {self.name}, {path}", str(error) or type(error).__name__, self.advice) from error
         finally:
             link.close()
+        if len(text) > ANSWER_BYTES:
+            raise FleetError("LocalAI's answer is too long", f"container {self.name}, {path}", f"more than {ANSWER_BYTES} bytes", self.advice)
         try:
             return answer.status, json.loads(text or b"null")
         except ValueError:

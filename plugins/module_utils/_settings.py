@@ -9,6 +9,7 @@ Only the standard library; LocalAI has the folder read-only, so nobody else writ
 """
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -17,6 +18,11 @@ from typing import Any, Collection, Mapping
 from ._modelyaml import SPLIT
 
 FILE_MODE, FOLDER_MODE = 0o640, 0o755
+
+
+def digest_of(content: str) -> str:
+    """What stands for a revision's settings in the record."""
+    return hashlib.sha256(content.encode()).hexdigest()
 
 
 def held(folder: str) -> dict[str, float]:

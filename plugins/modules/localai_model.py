@@ -121,7 +121,6 @@ engine:
   sample: {pid: 4711, rss_anonymous_bytes: 90177536, rss_file_bytes: 269484032}
 """
 
-import hashlib
 import os
 import time
 
@@ -135,6 +134,7 @@ from ansible_collections.localai.fleet.plugins.module_utils._modelyaml import is
 from ansible_collections.localai.fleet.plugins.module_utils._reload import Wanted, record, suspects
 from ansible_collections.localai.fleet.plugins.module_utils._server import Server, find
 from ansible_collections.localai.fleet.plugins.module_utils._settings import (
+    digest_of,
     held,
     link,
     read,
@@ -166,11 +166,6 @@ def argument_spec():
         "drain_timeout": {"type": "int", "default": 600},
         "root": {"type": "path", "default": "/"},
     }
-
-
-def digest_of(content):
-    """What stands for a revision's settings in the record."""
-    return hashlib.sha256(content.encode()).hexdigest()
 
 
 class Place:

@@ -131,7 +131,6 @@ instances:
 """
 
 import collections
-import hashlib
 import json
 import os
 
@@ -144,6 +143,7 @@ from ansible_collections.localai.fleet.plugins.module_utils._modelyaml import al
 from ansible_collections.localai.fleet.plugins.module_utils._reload import Wanted, decide, record, suspects
 from ansible_collections.localai.fleet.plugins.module_utils._server import Server, find, room
 from ansible_collections.localai.fleet.plugins.module_utils._settings import (
+    digest_of,
     held,
     read_records,
     remove,
@@ -179,7 +179,7 @@ def argument_spec():
 
 def digests(files):
     """Digest of the settings by name."""
-    return {item["name"][:-len(".yaml")]: hashlib.sha256(item["content"].encode()).hexdigest() for item in files}
+    return {item["name"][:-len(".yaml")]: digest_of(item["content"]) for item in files}
 
 
 def run_of(module):

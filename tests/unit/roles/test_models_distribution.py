@@ -47,9 +47,9 @@ class Fleet:
             (place / f"{entry}.yml").write_text(json.dumps([{"hosts": "all", "gather_facts": False, "tasks": [
                 {"name": "The role", "ansible.builtin.import_role": role}]}]))
 
-    def start(self, mode: str, *options: str, play: str = "main") -> "subprocess.Popen[str]":
+    def start(self, mode: str, *options: str, play: str = "main", **variables: str) -> "subprocess.Popen[str]":
         environment = {
-            **os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_COLLECTIONS_PATH": str(ROOT / ".ansible" / "collections"),
+            **os.environ, **variables, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_COLLECTIONS_PATH": str(ROOT / ".ansible" / "collections"),
             "ANSIBLE_HOME": str(self.place / "home"), "HOME": str(self.place / "home"), "ANSIBLE_NOCOLOR": "1",
         }
         command = [str(Path(sys.executable).parent / "ansible-playbook"), "-i", str(self.place / "hosts.json"), str(self.place / f"{play}.yml")]
@@ -57,8 +57,8 @@ class Fleet:
             [*command, "-e", f"models_distribution={mode}", *options], env=environment, cwd=ROOT, stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True)
 
-    def run(self, mode: str, *options: str, play: str = "main") -> str:
-        return self.start(mode, *options, play=play).communicate(timeout=180)[0]
+    def run(self, mode: str, *options: str, play: str = "main", **variables: str) -> str:
+        return self.start(mode, *options, play=play, **variables).communicate(timeout=180)[0]
 
     def blob(self, name: str) -> Path:
         return self.place / name / "models" / "gguf" / f"{SHA256}.gguf"
@@ -204,3 +204,29 @@ def test_hosts_that_come_in_turns(fleet: Fleet) -> None:
     (fleet.place / "main.yml").write_text(json.dumps([{**play, "serial": [1, 2]}]))
     output = fleet.run("seed")
     assert (fleet.whole(), fleet.sent()) == (list(NAMES), 2 * SIZE), output
+
+
+@pytest.mark.parametrize("variable, value, words", [
+    ("models_bandwidth_limit", "fast", "The rate cannot be used (models_bandwidth_limit): got fast."),
+    ("models_time_window", "22-6", "The time window cannot be used (models_time_window): got 22-6."),
+])
+def test_a_limit_that_cannot_be_read_changes_nothing(fleet: Fleet, variable: str, value: str, words: str) -> None:
+    output = " ".join(fleet.run("direct", "--limit", "ai1", "-e", f"{variable}={value}").split())
+    assert words in output and "failed=1" in output, output
+    assert not (fleet.place / "ai1").exists()
+
+
+@pytest.mark.parametrize("mode", ["direct", "controller"])
+def test_a_failed_download_does_not_tell_the_query_of_its_address(fleet: Fleet, mode: str) -> None:
+    inventory = json.loads((fleet.place / "hosts.json").read_text())
+    inventory["all"]["vars"]["models_files"][0]["url"] = f"{fleet.server.url}/{REPO}/resolve/main/gone.gguf?signature=hidden-word"
+    (fleet.place / "hosts.json").write_text(json.dumps(inventory))
+    output = fleet.run(mode, "--limit", "ai1")
+    assert "failed=1" in output and "gone.gguf" in output and "hidden-word" not in output, output
+
+
+def test_the_token_of_the_environment_is_the_hosts_too(fleet: Fleet) -> None:
+    output = fleet.run("direct", "--limit", "ai1", HF_TOKEN="hf_hidden_word")
+    assert fleet.whole() == ["ai1"] and "hf_hidden_word" not in output, output
+    asked = [entry for entry in fleet.server.log.as_list() if "/resolve/" in entry["path"]]
+    assert asked and all(entry["authorization"] for entry in asked)

@@ -2,6 +2,8 @@
 from __future__ import annotations
 
 import json
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
 from typing import Any, Sequence
 
 import pytest
@@ -141,3 +143,24 @@ def localai_like():
     yield listener.getsockname()[1]
     thread.join(5)
     listener.close()
+
+
+def test_an_answer_without_an_end_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ansible_collections.localai.fleet.plugins.module_utils._server.ANSWER_BYTES", 10)
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b"x" * int(self.path[1:]))
+
+        def log_message(self, *_args: Any) -> None:
+            """Silent."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as web:
+        Thread(target=web.serve_forever, daemon=True).start()
+        server = Server("localai", "127.0.0.1", web.server_address[1], "secret-key")
+        assert server.ask("GET", "/10") == (200, None)
+        with pytest.raises(FleetError, match="answer is too long.*more than 10 bytes"):
+            server.ask("GET", "/11")
+        web.shutdown()
