@@ -14,8 +14,8 @@ from typing import Callable, Sequence
 from ._cache import KV_TYPES, Cells, Settings
 from ._gguf import Header
 from ._graph import Dim, Graph, Tensor
-from ._shape import Layer, Shape, all_logits, at_layer, largest, slides
-from ._styles import Style, copied
+from ._shape import Layer, Shape, all_logits, at_layer, largest, slides, uncached
+from ._styles import Style, copied, placed
 
 PRODUCTS = {"q": "query", "k": "keys", "v": "values"}
 
@@ -31,6 +31,7 @@ class Block:
         self.rows = Dim("rows", (cells.ubatch.value + settings.slots - 1) // settings.slots * settings.slots)
         self.part = Dim("rows_a_slot", self.rows // settings.slots)
         self.embedding = Dim("embedding", model.embedding)
+        self.alone = uncached(model)
         self.outputs = self.rows if settings.embeddings or all_logits(header, False) else self.slots
         self.turn_back: Callable[[Tensor], Tensor] | None = None
         """What undoes the rotation of values, once attention's result is used."""
@@ -56,7 +57,7 @@ class Block:
             found = self.add(found, graph.new("positions", row, self.input("positions", Dim("positions", rows))))
         if style.scaled:
             found = graph.over("embeddings", row, found, self.input("scale", 1, rows))
-        return self.norm(found) if style.after else found
+        return self.norm(found) if style.after or style.skip else found
 
     def norm(self, source: Tensor) -> Tensor:
         """By root mean square in place where nothing else reads the source; other norms never."""
@@ -72,14 +73,14 @@ class Block:
 
     def last(self, source: Tensor) -> Tensor:
         """The rows that have outputs."""
-        return self.graph.new(source.name, (self.embedding, self.outputs), source, self.input("outputs", self.outputs))
+        return self.graph.new(source.name, (source.lengths[0] if source.lengths else self.embedding, self.outputs), source, self.input("outputs", self.outputs))
 
     def finish(self, source: Tensor) -> Graph:
         """The last norm, and the logits or one embedding of all tokens."""
         graph, asked = self.graph, self.settings.embeddings
         found = source if self.style.after else self.norm(source)
         found.unread = True
-        if (asked and not all_logits(self.header, True)) or (not self.model.cached and self.header.architecture not in DIFFUSION):
+        if (asked and not all_logits(self.header, True)) or (self.alone and self.header.architecture not in DIFFUSION):
             if asked and self.header.pooling_type == 1:
                 turned = graph.new("pooled", (self.outputs, self.embedding), found)
                 graph.new("pooled", (self.embedding, self.slots), turned, self.input("means", self.rows, self.slots))
@@ -101,10 +102,10 @@ class Block:
         if style.fused:
             width = 3 * self.embedding if name == "qwen" else (self.embedding if name == "bailingmoe2" else key * heads) + key * kv + value * kv
             joined = graph.new("qkv", (Dim("qkv", width), rows), source)
-        elif style.gated:
+        elif style.gate == "query":
             gates = graph.new("q", (Dim("query_and_gate", 2 * key * heads), rows), source)
         made: dict[str, Tensor] = {}
-        windows = any(other.window for other in self.model.layers) or not self.model.cached or style.order != "qkv" or name.startswith("lfm2")
+        windows = any(other.window for other in self.model.layers) or self.alone or style.order != "qkv" or name.startswith("lfm2")
         for letter in style.order if windows else "qvk":
             size, kind = shapes[letter], "v" if letter == "v" else "k"
             matrix = self.rotation(kind, layer) if kind in turned else None
@@ -113,22 +114,27 @@ class Block:
             if letter == "v" or not copied(self.header, layer, index, style):
                 item = graph.new(letter, size, item) if whole and matrix else item
             else:
-                item = graph.new(letter, size, graph.view(item), self.input("positions", Dim("positions", style.positions * rows)))
+                places = (self.input("positions", Dim("positions", style.positions * rows)),) if placed(self.model, layer, index) else ()
+                item = graph.new(letter, size, graph.view(item), *places)
             if letter == "q" and name == "llama4" and not copied(self.header, layer, index, style):
                 item = graph.new(letter, size, graph.view(item), self.input("attention_scale", rows))
             made[letter] = self.turn(item, matrix, size) if matrix else item
-        found = self.attend(made, shapes, layer) if self.model.cached else self.attend_alone(made, shapes, index)
+        found = self.attend_alone(made, shapes, index) if self.alone else self.attend(made, shapes, layer)
         if "v" in turned:
             self.turn_back = lambda item: self.turn(item, self.rotation("v", layer), (value, heads, rows))
-        if gates:
-            found = self.straight(found)
-            gate = graph.new("gate", (Dim("query", key * heads), rows), graph.view(gates))
-            found = graph.over("gate", gate.lengths, found, gate)
-        return found
+        return self.gated(found, gates or source, key * heads, heads) if style.gate else found
+
+    def gated(self, found: Tensor, source: Tensor, width: int, heads: int) -> Tensor:
+        """Attention's result times a gate."""
+        graph, whole, name = self.graph, (Dim("query", width), self.rows), self.header.architecture
+        found = self.straight(found)
+        if self.style.gate == "heads" and (name != "laguna" or self.model.window):  # without windows its gate is wide
+            return graph.new("gate", whole, found, graph.view(graph.new("gate", (heads, self.rows), source)))
+        return graph.over("gate", whole, found, graph.new("gate", whole, graph.view(source) if self.style.gate == "query" else source))
 
     def turned(self, layer: Layer) -> set[str]:
         """Which of keys and values are rotated before they are quantized."""
-        if not self.model.cached or (layer.window and self.header.architecture == "lfm2"):
+        if self.alone or (layer.window and self.header.architecture == "lfm2"):
             return set()
         settings = self.settings
         return {kind for kind, cache, size in (("k", settings.type_k, layer.key), ("v", settings.type_v, layer.value))
@@ -171,7 +177,7 @@ class Block:
         scores = graph.new("scores", (cells, rows // streams, heads, streams), query)
         scores = graph.over("scores", scores.lengths, scores, self.input(f"{side}mask", cells, rows))
         found = graph.new("attended", (value, rows // streams, heads, streams), scores)
-        return graph.view(graph.new("attended", (value, heads, rows), graph.view(found)))
+        return graph.new("attended", (Dim("query", value * heads), rows), graph.view(found))
 
     def attend_alone(self, made: dict[str, Tensor], shapes: dict[str, Sequence[int]], index: int) -> Tensor:
         """Attention over the micro-batch itself, padded, without a cache."""
@@ -240,32 +246,40 @@ class Block:
     def mixture(self, source: Tensor, used: int, count: int, width: int, choice: tuple[Tensor, Tensor] | None = None) -> Tensor:
         """Experts: chosen by the router's scores (of another source where `choice` is given), weighted, and summed."""
         graph, rows, words = self.graph, source.lengths[-1], self.style.weights.split()
-        chosen, weights = choice or self.chosen(source, used, count)
-        size, item = (Dim("expert_width", width), Dim("experts_used", used), rows), graph.view(source)
+        chosen, weights = choice or self.chosen(self.router(source, count), used)
+        size, latent = (Dim("expert_width", width), Dim("experts_used", used), rows), self.header.get("moe_latent_size")
+        row = Dim("latent", latent) if latent else self.embedding
+        item = graph.view(graph.new("latent", (row, rows), source) if latent else source)
         if "before" in words:
-            item = graph.new("repeated", (self.embedding, used, rows), item)
+            item = graph.new("repeated", (row, used, rows), item)
             item = graph.over("repeated", item.lengths, item, weights)
         if self.style.ffn == "plain":
             hidden = graph.over("hidden", size, graph.new("up", size, item, chosen))
+        elif self.style.joined:
+            both = graph.new("up", (Dim("expert_width_twice", 2 * width), *size[1:]), item, chosen)
+            hidden = graph.new("hidden", size, graph.view(both), graph.view(both))
         else:
             hidden = graph.new("hidden", size, graph.new("gate", size, item, chosen), graph.new("up", size, item, chosen))
-        out = graph.new("experts", (self.embedding, size[1], rows), hidden, chosen)
+        out = graph.new("experts", (row, size[1], rows), hidden, chosen)
         if "before" not in words:
             out = graph.over("experts", out.lengths, out, weights)
         views = [graph.view(out) for dummy in range(used)]
         found = views[0]
         for view in views[1:]:
-            found = graph.over("mixture", (self.embedding, rows), found, view)
-        return found if used > 1 else graph.new("mixture", (self.embedding, rows), found)
+            found = graph.over("mixture", (row, rows), found, view)
+        return found if used > 1 else graph.new("mixture", (row, rows), found)
 
-    def chosen(self, source: Tensor, used: int, count: int) -> tuple[Tensor, Tensor]:
+    def router(self, source: Tensor, count: int) -> Tensor:
+        """How much each token wants each expert."""
+        return self.graph.new("router", (Dim("experts", count), source.lengths[-1]), source)
+
+    def chosen(self, ranked: Tensor, used: int) -> tuple[Tensor, Tensor]:
         """Which experts each token uses, and their weights."""
-        graph, rows, words = self.graph, source.lengths[-1], self.style.weights.split()
-        experts, used = Dim("experts", count), Dim("experts_used", used)
-        ranked = graph.new("router", (experts, rows), source)
+        graph, (experts, rows), words = self.graph, ranked.lengths, self.style.weights.split()
+        used = Dim("experts_used", used)
         scores = ranked if "raw" in words else graph.over("router", ranked.lengths, ranked)
         if "before" not in words:
-            ranked = graph.over("router", scores.lengths, scores) if "bias" in words else scores
+            ranked = graph.over("router", ranked.lengths, ranked if "apart" in words else scores) if {"bias", "apart"} & set(words) else scores
         viewed = graph.view(scores)
         chosen = graph.view(graph.new("chosen", (experts, rows), ranked))
         weights = graph.new("weights", (1, used, rows), viewed, chosen)

@@ -15,7 +15,7 @@ from ._formula import Formula, Number, formula, largest_of, named, rounded_up, s
 from ._gguf import Header
 from ._graph import explained, replay
 from ._layers import graphs
-from ._shape import ENCODERS, HYBRID, INDEXED, Shape, all_logits, at_layer, largest
+from ._shape import ENCODERS, HYBRID, INDEXED, Shape, all_logits, at_layer, largest, uncached
 from ._styles import WIDE
 
 MIB = 1 << 20
@@ -112,19 +112,14 @@ def _left_by_scores(shape: Header, model: Shape, settings: Settings, cells: Cell
     return scores + held if model.window and scores.value < _feed_forward(shape, model, settings).value else held
 
 
-def _uncached(model: Shape) -> bool:
-    """Attention over the tokens of a micro-batch alone (llama-embed has a cache and does not read it)."""
-    return not model.cached or model.architecture == "llama-embed"
-
-
 def _seen(model: Shape, cells: Cells) -> Formula:
     """Tokens that one token's scores are of: all cells, or without a cache the micro-batch, padded."""
-    return rounded_up(cells.ubatch, 256) if _uncached(model) else cells.full
+    return rounded_up(cells.ubatch, 256) if uncached(model) else cells.full
 
 
 def _values(shape: Header, model: Shape) -> Formula:
     """Elements of one token's values in the widest layer."""
-    if _uncached(model):
+    if uncached(model):
         stored = shape.get("attention.head_count_kv")
         return named("values", (model.heads if stored is None else largest(stored)) * model.layers[0].value)
     return named("values", max((layer.kv_heads * layer.value for layer in model.layers), default=0))
@@ -216,7 +211,7 @@ def _attention(shape: Header, model: Shape, settings: Settings, cells: Cells, ro
     if shape.architecture == "t5":  # keys, values and scores of as many encoded tokens as the model was trained for
         encoded = named("context_length", shape.get("context_length") or settings.context)
         return 4 * (2 * encoded * query + rows * (2 * heads * (encoded + cells.full) + named("vocabulary", model.vocabulary) + 8 * width))
-    if _uncached(model):  # keys and values are padded
+    if uncached(model):  # keys and values are padded
         padded, wide = rounded_up(rows, 256), query.value > width.value
         held = (5 if padded.value == rows.value else 7) * width + (0 if settings.flash_attention else 2 * width) + (3 * query if wide else 0)
         return 4 * (2 * padded * values + rows * (held if settings.flash_attention else held + heads * padded))

@@ -69,7 +69,7 @@ class Gemma4:
         """Experts, then the dense feed-forward, each from a norm of its own."""
         block, get = self.block, self.header.get
         used = at_layer(get("expert_used_count"), index)
-        choice = block.chosen(block.norm(joined), used, get("expert_count") or used)
+        choice = block.chosen(block.router(block.norm(joined), get("expert_count") or used), used)
         found = block.mixture(block.norm(joined), used, get("expert_count") or used, expert_width(self.header, index), choice)
         return block.add(block.feed_forward(block.norm(joined), forward_width(self.header, index)), found)
 

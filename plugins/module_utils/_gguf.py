@@ -28,7 +28,8 @@ HEADER_SCHEMA = 1
 PARAMETERS = frozenset("""
     block_count context_length embedding_length embedding_length_out embedding_length_per_layer_input feed_forward_length vocab_size
     expert_count expert_used_count expert_feed_forward_length expert_shared_feed_forward_length expert_shared_count
-    leading_dense_block_count nextn_predict_layers interleave_moe_layer_step use_parallel_residual
+    expert_chunk_feed_forward_length experts_per_group moe_every_n_layers moe_latent_size
+    leading_dense_block_count nextn_predict_layers interleave_moe_layer_step use_parallel_residual swin_norm
     attention.head_count attention.head_count_kv attention.key_length attention.value_length attention.key_length_swa
     attention.value_length_swa attention.sliding_window attention.sliding_window_pattern attention.shared_kv_layers
     attention.kv_lora_rank attention.q_lora_rank attention.key_length_mla attention.value_length_mla attention.causal
@@ -48,7 +49,7 @@ PER_LAYER = frozenset("""
     vision.image_grid_pinpoints
 """.split())
 """Those that may be an array with an entry a layer."""
-FLAGS = frozenset("attention.causal use_parallel_residual has_vision_encoder".split())
+FLAGS = frozenset("attention.causal use_parallel_residual swin_norm has_vision_encoder".split())
 FLAGS_OR_NUMBERS = frozenset("attention.sliding_window_pattern attention.recurrent_layers vision.is_deepstack_layers".split())
 WORDS = frozenset("rope.scaling.type projector_type vision.projector_type".split())
 ESSENTIAL = ("block_count", "embedding_length")

@@ -9,6 +9,7 @@ Checked against the engine byte by byte on random shapes and settings of every a
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import product
 from typing import Iterator
 
 from ._blocks import Block
@@ -18,21 +19,22 @@ from ._gemma4 import Gemma4
 from ._graph import Graph, Tensor
 from ._recurrent import delta, read_rwkv, read_states, rwkv7, rwkv_forward, scan
 from ._shape import Shape, at_layer, slides
-from ._styles import STYLES, Style, copied, expert_width, forward_only, forward_width, mixed, shared_width
+from ._styles import EITHER, STYLES, Style, copied, expert_width, forward_only, forward_width, mixed, shared_width
 
 SCANS = ("mamba1", "mamba2", "conv")
 
 
 def graphs(header: Header, model: Shape, settings: Settings, cells: Cells) -> Iterator[Graph]:
-    """The graphs that a file may have: none where none is known or a key is missing, two where the file may have either of two kinds of tensors."""
+    """The graphs that a file may have: none where none is known or a key is missing, several where the file may have either of two kinds of tensors."""
     style = STYLES.get(header.architecture)
     if style is None or not _complete(header, model):
         return
     if header.architecture == "gptneox" and not header.get("use_parallel_residual"):
         style = replace(style, parallel="")
     kinds = (True, False) if not header.tensor_count else (header.tensor_count <= style.fused_until * len(model.layers),)
-    for fused in kinds if style.fused_until else (style.fused,):
-        block = Block(header, model, settings, cells, replace(style, fused=fused))
+    joined = (False, True) if header.architecture in EITHER and header.get("expert_used_count") else (False,)
+    for fused, experts in product(kinds if style.fused_until else (style.fused,), joined):
+        block = Block(header, model, settings, cells, replace(style, fused=fused, joined=experts))
         yield Gemma4(block, replayed(header, model, style)).build() if header.architecture == "gemma4" else Layers(block).build()
 
 
@@ -60,7 +62,7 @@ class Layers:
 
     def build(self) -> Graph:
         """From the embeddings to the logits."""
-        current = self.block.start()
+        current = self.embeddings = self.block.start()
         if self.model.block == "rwkv":
             return self.rwkv(current)
         for index in self.chosen:
@@ -73,6 +75,8 @@ class Layers:
         if style.parallel:
             return self.parallel(source, index, last)
         found = self.first_part(source, index)
+        if style.router:
+            return self.routed(source, found, index, last)
         if last and (not style.early or self.model.layers[index].recurrent):
             found, source = block.last(found), block.last(source)
         elif last:
@@ -85,6 +89,9 @@ class Layers:
         normed = block.norm(joined) if style.before or style.after else joined
         down = self.forward(normed, index)
         total = block.add(joined, down) if "forward" in style.residual else block.add(down, normed if style.after else joined)
+        if style.skip:
+            skipped = block.last(self.embeddings) if last else self.embeddings
+            total = block.add(total, self.graph.over("embeddings", skipped.lengths, skipped))
         return block.norm(total) if style.after else total
 
     def rwkv(self, current: Tensor) -> Graph:
@@ -117,14 +124,14 @@ class Layers:
             return self.forward(normed, index)
         found = block.latent(normed, index) if self.model.mla else block.attention(normed, layer, index)
         self.read_next(index)
-        return found if self.style.early else block.out(found)
+        return found if self.style.early or self.style.router else block.out(found)
 
     def parallel(self, source: Tensor, index: int, last: bool) -> Tensor:
         """Attention and feed-forward beside each other."""
         block, style = self.block, self.style
         normed = block.norm(source)
         found = block.attention(normed, self.model.layers[index], index)
-        if style.parallel == "first" or (last and style.parallel != "own"):
+        if style.parallel == "first" or (last and style.parallel == "last"):
             found = block.out(found)
             if last:
                 found, normed, source = block.last(found), block.last(normed), block.last(source)
@@ -132,11 +139,30 @@ class Layers:
         if style.parallel == "own":
             source = block.last(source) if last else source
             normed = block.norm(source)
+        elif last:
+            normed = block.last(normed)
         down = self.forward(normed, index)
         if style.parallel == "last":
             return block.add(block.add(down, block.out(found)), source)
+        source = block.last(source) if last and style.parallel == "late" else source
         down, found = block.add(down, source), block.out(found)
         return block.add(down, block.last(found) if last else found)
+
+    def routed(self, source: Tensor, attended: Tensor, index: int, last: bool) -> Tensor:
+        """The router, or all experts, see the layer's input: they run before attention's output."""
+        block, get, width = self.block, self.header.get, expert_width(self.header, index)
+        used = at_layer(get("expert_used_count"), index)
+        count = get("expert_count") or used
+        if self.style.router == "source":
+            ranked = block.router(source, count)
+            choice = block.chosen(block.last(ranked) if last else ranked, used)
+            found, source = block.out(attended), source
+            joined = block.add(block.last(found), block.last(source)) if last else block.add(found, source)
+            return block.add(block.mixture(block.norm(joined), used, count, width, choice), joined)
+        source = block.last(source) if last else source
+        experts, found = block.mixture(block.norm(source), used, count, width), block.out(attended)
+        joined = block.add(block.last(found) if last else found, source)
+        return block.add(experts, block.add(block.feed_forward(block.norm(joined), forward_width(self.header, index)), joined))
 
     def forward(self, normed: Tensor, index: int) -> Tensor:
         """The dense feed-forward, or experts and what is shared beside them."""
@@ -145,8 +171,13 @@ class Layers:
         if not mixed(self.header, index):
             return block.feed_forward(normed, width)
         used = at_layer(get("expert_used_count"), index)
-        found = block.mixture(normed, used, get("expert_count") or used, expert_width(self.header, index))
+        count = get("expert_count") or used
+        if style.shared == "chunks":
+            return self.twice(normed, used, count, index)
+        found = block.mixture(normed, used, count, expert_width(self.header, index))
         self.read_next(index, True)
+        if get("moe_latent_size"):
+            found = graph.new("mixture", normed.lengths, found)
         shared = shared_width(self.header, index)
         if style.shared == "dense":
             return block.add(block.feed_forward(normed, width), found)
@@ -156,6 +187,14 @@ class Layers:
         if style.shared == "gate":
             beside = graph.over("down", beside.lengths, beside, graph.new("gate", (1, normed.lengths[-1]), normed))
         return block.add(found, beside)
+
+    def twice(self, normed: Tensor, used: int, count: int, index: int) -> Tensor:
+        """Experts, and of their result groups of experts by the same router."""
+        block, get = self.block, self.header.get
+        ranked, groups = block.router(normed, count), count // (get("experts_per_group") or 1)
+        found = block.mixture(normed, used, count, expert_width(self.header, index), block.chosen(ranked, used))
+        more = min(used, groups)
+        return block.add(found, block.mixture(found, more, groups, get("expert_chunk_feed_forward_length") or 0, block.chosen(ranked, more)))
 
     def read(self, index: int) -> Tensor:
         """The states of a layer, read now unless its predecessor did."""

@@ -116,6 +116,11 @@ def shape_of(header: Header) -> Shape:
         mla=known and bool(header.get("attention.key_length_mla")), block=block, state_bytes=_state_bytes(header, block), notes=tuple(notes))
 
 
+def uncached(model: Shape) -> bool:
+    """Attention over the tokens of a micro-batch alone (llama-embed has a cache and does not read it)."""
+    return not model.cached or model.architecture == "llama-embed"
+
+
 def all_logits(header: Header, embeddings: bool) -> bool:
     """Whether logits of every token are computed, not only of the last one of each slot."""
     return header.architecture in ALL_LOGITS or (embeddings and header.architecture not in NO_LOGITS and not header.pooling_type)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Iterable
 
 from ._gguf import Header
-from ._shape import Layer, at_layer, largest
+from ._shape import Layer, Shape, at_layer, largest
 
 
 @dataclass(frozen=True)
@@ -20,21 +20,24 @@ class Style:
     """What differs. Names of nodes are as in `_blocks`.
 
     `order` of the products q, k and v. `copied`: positions or norms make new queries and keys. `fused`: the three come from one product;
-    `fused_until` where files have either: the most tensors a layer of those that have. `gated`: queries come with a gate for attention's result.
+    `fused_until` where files have either: the most tensors a layer of those that have. `gate` of attention's result: "query" comes with the
+    queries, "wide" and "heads" are products of their own, as wide as the queries or one number a head.
     `ffn`: gated, plain, or joined (gate and up in one product). `parallel` to attention: the feed-forward of attention's norm, "first"
     attention's output, then it; "last" it, then attention's output; "late" the residual between them; "own" like late with a norm of its own.
     `before` and `after`: norms before each part, or after each sum. `inplace`: norms work in place (those by root mean square do).
     `placed`: positions are embedded. `scaled`: embeddings are scaled by row. `positions` of a token.
     `residual` comes first in the sums after attention, forward, or both.
-    `early`: the last layer chooses its rows before attention's output. `weights` of experts: words of norm, raw, bias, before.
-    `shared` experts: "" no, "add", "gate" (weighted), "dense" (a dense feed-forward beside).
+    `early`: the last layer chooses its rows before attention's output. `weights` of experts: words of norm, raw, bias, apart, before.
+    `shared` experts: "" no, "add", "gate" (weighted), "dense" (a dense feed-forward beside), "chunks" (experts once more, of another width).
+    `router` sees what the experts see, or the layer's input: "source"; "source all": the experts see it too, beside a dense feed-forward.
+    `skip`: the embeddings are normed, and added to each layer. `joined`: gate and up of experts are one product.
     """
 
     order: str = "qvk"
     copied: bool = True
     fused: bool = False
     fused_until: int = 0
-    gated: bool = False
+    gate: str = ""
     ffn: str = "gated"
     parallel: str = ""
     before: bool = True
@@ -47,6 +50,9 @@ class Style:
     early: bool = False
     weights: str = "norm"
     shared: str = ""
+    router: str = ""
+    skip: bool = False
+    joined: bool = False
 
 
 def _rows(names: str, style: Style) -> Iterable[tuple[str, Style]]:
@@ -57,7 +63,7 @@ _PLACED = Style(copied=False, fused=True, ffn="plain", placed=True, inplace=Fals
 _ENCODER = Style(order="qkv", before=False, after=True, inplace=False, ffn="plain")
 STYLES: dict[str, Style] = dict((
     *_rows("""llama mistral3 qwen2 qwen3 qwen3moe gemma deci exaone ernie4_5 hunyuan-dense internlm2 maincoder minicpm nanbeige
-        pangu-embedded seed_oss xverse smollm3 minimax-m2 mamba mamba2 falcon-h1""", Style()),
+        pangu-embedded seed_oss xverse smollm3 minimax-m2 mamba mamba2 falcon-h1 bitnet""", Style()),
     *_rows("olmo orion stablelm", Style(inplace=False)),
     *_rows("granite granitemoe granitehybrid hunyuan-moe ernie4_5-moe", Style(shared="add")), ("granite_swa", Style(order="qkv", shared="add")),
     ("chatglm", Style(fused_until=9, ffn="joined")), ("phi3", Style(fused_until=7, ffn="joined", residual="forward")),
@@ -76,33 +82,52 @@ STYLES: dict[str, Style] = dict((
     *_rows("olmo2 exaone4", Style(order="qkv", before=False)),
     *_rows("olmoe qwen2moe deepseek", Style(weights="", shared="add")),
     *_rows("deepseek2 dots1 mistral4 deepseek2-ocr", Style(weights="bias norm", shared="add")),
+    ("hy_v3", Style(weights="bias norm", shared="add")), ("bailingmoe", Style(shared="add")), ("talkie", Style(skip=True)),
+    *_rows("muse-glimmer afmoe", Style(order="qkv", gate="wide", weights="bias norm", shared="add")), ("plamo3", Style(order="qkv", fused=True, ffn="joined")),
+    *_rows("laguna spark2_5 step35", Style(order="qkv", gate="heads", weights="bias norm", shared="add")),
+    ("cohere2moe", Style(order="qkv", parallel="late", shared="add")), ("grovemoe", Style(weights="apart norm", shared="chunks")),
+    ("smallthinker", Style(order="qkv", router="source")), ("arctic", Style(router="source all")),
     ("glm4moe", Style(positions=4, weights="bias norm", shared="add")), ("bailingmoe2", Style(fused=True, weights="bias norm", shared="add")),
     ("grok", Style(shared="dense")), ("llama4", Style(order="qkv", weights="before", shared="add")),
     ("exaone-moe", Style(order="qkv", weights="bias norm", shared="add")),
     ("jamba", Style(copied=False, weights="", residual="attention forward")),
     *_rows("lfm2 lfm2moe", Style(order="qkv", residual="attention forward", early=True, weights="bias norm")),
     *_rows("nemotron_h nemotron_h_moe", Style(copied=False, ffn="plain", weights="bias norm", shared="add")),
-    *_rows("qwen35 qwen35moe", Style(gated=True, positions=4, shared="gate")), ("qwen3next", Style(gated=True, shared="gate")),
-    ("bert", replace(_ENCODER, copied=False)), ("nomic-bert", replace(_ENCODER, fused_until=10, ffn="gated")),
+    *_rows("qwen35 qwen35moe", Style(gate="query", positions=4, shared="gate")), ("qwen3next", Style(gate="query", shared="gate")),
+    ("bert", replace(_ENCODER, copied=False)), ("nomic-bert-moe", replace(_ENCODER, fused_until=10, weights="")),
+    ("nomic-bert", replace(_ENCODER, fused_until=10, ffn="gated")),
     ("jina-bert-v3", replace(_ENCODER, fused_until=14)),
     ("rwkv7", Style(inplace=False)),
-    *_rows("eurobert dream llada llada-moe rnd1", Style(order="qkv")), ("gemma-embedding", Style(order="qkv", scaled=True)),
+    *_rows("llama-embed eurobert dream llada llada-moe rnd1", Style(order="qkv")), ("gemma-embedding", Style(order="qkv", scaled=True)),
     ("neo-bert", Style(order="qkv", fused=True, ffn="joined")), ("modern-bert", Style(order="qkv", fused=True, ffn="joined", inplace=False))))
 WIDE = frozenset("""llama granite granitemoe granite_swa granitehybrid dbrx phimoe minimax-m2 olmoe hunyuan-moe mistral3 minicpm jamba
-    llama-embed minimax-01 arctic""".split())
+    llama-embed minimax-01 arctic nomic-bert-moe""".split())
 """`feed_forward_length` is the width of an expert, whatever another key says."""
-LEADING = frozenset("deepseek deepseek2 deepseek2-ocr glm4moe dots1 bailingmoe2 mistral4 exaone-moe ernie4_5-moe lfm2moe".split())
+EITHER = frozenset("cohere2moe deepseek2 deepseek2-ocr mistral4 granite_swa hy_v3 qwen35moe qwen3next gemma4".split())
+"""Files have gate and up of experts in one product or in two; which is not in their keys."""
+LEADING = frozenset("""deepseek deepseek2 deepseek2-ocr glm4moe dots1 bailingmoe2 mistral4 exaone-moe ernie4_5-moe lfm2moe afmoe laguna hy_v3 cohere2moe
+    step35""".split())
 """The first `leading_dense_block_count` layers are no mixtures."""
 
 
 def copied(header: Header, layer: Layer, index: int, style: Style) -> bool:
     """Whether positions or norms make new queries and keys in this layer."""
     name = header.architecture
-    if name == "cohere2":
-        return layer.window
+    if name in ("cohere2", "cohere2moe"):
+        return layer.window or (name == "cohere2moe" and index < (header.get("leading_dense_block_count") or 0))
+    if name == "smallthinker":
+        return not header.get("attention.sliding_window") or header.get("block_count") == 4 or index % 4 != 0
     if name == "smollm3" or (name == "llama4" and header.get("attention.sliding_window") != 0):
         return (index + 1) % 4 != 0
     return style.copied
+
+
+def placed(model: Shape, layer: Layer, index: int) -> bool:
+    """Whether positions turn the queries and keys that norms have copied."""
+    name = model.architecture
+    if name == "afmoe":
+        return (index + 1) % 4 != 0
+    return layer.window or not (name == "muse-glimmer" or (name in ("exaone4", "exaone-moe") and model.window))
 
 
 def mixed(header: Header, index: int) -> bool:
@@ -110,6 +135,8 @@ def mixed(header: Header, index: int) -> bool:
     name, get = header.architecture, header.get
     if not get("expert_used_count"):
         return False
+    if name == "nomic-bert-moe":
+        return bool(get("moe_every_n_layers")) and index % get("moe_every_n_layers") == 1
     if name == "llama4":
         return (index + 1) % (get("interleave_moe_layer_step") or 1) == 0
     if name == "nemotron_h_moe":
