@@ -14,7 +14,7 @@ from typing import Callable, Sequence
 from ._cache import KV_TYPES, Cells, Settings
 from ._gguf import Header
 from ._graph import Dim, Graph, Tensor
-from ._shape import Layer, Shape, all_logits, at_layer, largest, slides, uncached
+from ._shape import ALL_LOGITS, Layer, Shape, all_logits, at_layer, largest, slides, uncached
 from ._styles import Style, copied, placed
 
 PRODUCTS = {"q": "query", "k": "keys", "v": "values"}
@@ -32,7 +32,8 @@ class Block:
         self.part = Dim("rows_a_slot", self.rows // settings.slots)
         self.embedding = Dim("embedding", model.embedding)
         self.alone = uncached(model)
-        self.outputs = self.rows if settings.embeddings or all_logits(header, False) else self.slots
+        asked = settings.embeddings and cells.ubatch.value != self.rows
+        self.outputs = (Dim("micro_batch", cells.ubatch.value) if asked else self.rows) if settings.embeddings or all_logits(header, False) else self.slots
         self.turn_back: Callable[[Tensor], Tensor] | None = None
         """What undoes the rotation of values, once attention's result is used."""
 
@@ -46,6 +47,10 @@ class Block:
         """Embeddings of the tokens, beside the place for embeddings that come as input."""
         graph, rows, row, style = self.graph, self.rows, (self.embedding, self.rows), self.style
         placed = graph.new("positions", row, self.input("positions", Dim("positions", rows))) if self.header.architecture == "bert" else None
+        if not style.mixed:
+            tokens, given = graph.leaf("tokens", rows), graph.leaf("input_embeddings", *row)
+            given.unread = True
+            return graph.new("embeddings", row, tokens)
         tokens, mixed = graph.leaf("tokens", rows), graph.leaf("tokens", rows)
         graph.leaf("input_embeddings", *row).unread = True
         places, given = graph.leaf("tokens", rows, width=8), graph.leaf("input_embeddings", *row)
@@ -57,7 +62,7 @@ class Block:
             found = self.add(found, graph.new("positions", row, self.input("positions", Dim("positions", rows))))
         if style.scaled:
             found = graph.over("embeddings", row, found, self.input("scale", 1, rows))
-        return self.norm(found) if style.after or style.skip else found
+        return self.norm(found) if style.after or style.normed else found
 
     def norm(self, source: Tensor) -> Tensor:
         """By root mean square in place where nothing else reads the source; other norms never."""
@@ -72,7 +77,9 @@ class Block:
         return next(source.lengths[-1] for source in sources if source.lengths)
 
     def last(self, source: Tensor) -> Tensor:
-        """The rows that have outputs."""
+        """The rows that have outputs; some architectures go on with all."""
+        if self.header.architecture in ALL_LOGITS:
+            return source
         return self.graph.new(source.name, (source.lengths[0] if source.lengths else self.embedding, self.outputs), source, self.input("outputs", self.outputs))
 
     def finish(self, source: Tensor) -> Graph:
@@ -87,7 +94,10 @@ class Block:
             elif asked and self.header.pooling_type:
                 graph.new("pooled", (self.embedding, self.slots), found, self.input("pooled", self.slots))
         else:
-            graph.new("logits", (Dim("vocabulary", self.model.vocabulary), self.outputs), found).unread = True
+            found = graph.new("logits", (Dim("vocabulary", self.model.vocabulary), self.outputs), found)
+            if self.style.masked:
+                found = graph.new("logits", found.lengths, found, graph.leaf("masked", self.style.masked))
+            found.unread = True
         return graph
 
     def attention(self, source: Tensor, layer: Layer, index: int) -> Tensor:
@@ -136,13 +146,13 @@ class Block:
         """Which of keys and values are rotated before they are quantized."""
         if self.alone or (layer.window and self.header.architecture == "lfm2"):
             return set()
-        settings = self.settings
-        return {kind for kind, cache, size in (("k", settings.type_k, layer.key), ("v", settings.type_v, layer.value))
+        settings, first = self.settings, self.model.layers[0]  # the engine asks the first layer's sizes, whichever layer it builds
+        return {kind for kind, cache, size in (("k", settings.type_k, first.key), ("v", settings.type_v, first.value))
                 if KV_TYPES[cache][1] > 1 and size % 64 == 0 and not self.model.mla}
 
     def rotation(self, kind: str, layer: Layer) -> Tensor:
         """The matrix that rotates keys or values."""
-        wide = 64 if kind == "v" else layer.key & -layer.key
+        wide = 64 if kind == "v" else max(64, layer.key & -layer.key)
         return self.input(f"{'window_' if layer.window else ''}rotation_{kind}", wide, wide)
 
     def turn(self, item: Tensor, matrix: Tensor, size: Sequence[int]) -> Tensor:
@@ -167,9 +177,12 @@ class Block:
         flash, streams = self.settings.flash_attention, self.cells.streams
         if "k" in made:  # else the layer reads the cache of an earlier one
             graph.sink(graph.view(made["k"]), self.input(f"{side}places_k", rows, width=8))
-            places = (rows,) if flash else (rows, Dim("widest_values", max(item.kv_heads * item.value for item in self.model.layers)))
+            widest = Dim("widest_values", max(item.kv_heads * item.value for item in self.model.layers))
+            places = (rows,) if flash else (rows, widest)
             if not flash and not made["v"].lengths:  # a part of a product of all three is copied
                 made["v"] = graph.new("v", shapes["v"], made["v"])
+            if not flash and layer.kv_heads * layer.value < widest:  # values are transposed: all layers have rows as wide as the widest
+                made["v"] = graph.new("v", (widest, rows), made["v"])
             graph.sink(graph.view(made["v"]), self.input(f"{side}places_v", *places, width=8))
         query = graph.view(made["q"])
         if flash:
@@ -215,6 +228,28 @@ class Block:
         key = graph.new("k", (wide, rows), graph.view(row), graph.new("k", (rope, rows), graph.view(both), self.input("positions", Dim("positions", rows))))
         graph.sink(graph.view(key), self.input("places_k", rows, width=8))
         return self.attend_latent(graph.view(query), heads, rank)
+
+    def unpacked(self, source: Tensor, layer: Layer, index: int) -> Tensor:
+        """Attention whose keys and values are unpacked from a latent row before they are cached, up to its output matrix."""
+        graph, rows, get = self.graph, self.rows, self.header.get
+        heads, key, value = Dim("heads", at_layer(get("attention.head_count"), index)), Dim("key_length", layer.key), Dim("value_length", layer.value)
+        rank, rope, ranks = Dim("kv_rank", get("attention.kv_lora_rank")), Dim("rope", get("rope.dimension_count")), get("attention.q_lora_rank")
+        shapes, places = {"q": (key, heads, rows), "k": (key, heads, rows), "v": (value, heads, rows)}, Dim("positions", rows)
+        packed = graph.new("q", (Dim("query_rank", ranks), rows), source) if ranks else source
+        made = {"q": graph.new("q", shapes["q"], graph.view(graph.new("q", (key * heads, rows), packed)), self.input("positions", places))}
+        if "k" in self.turned(layer):
+            made["q"] = self.turn(made["q"], self.rotation("k", layer), shapes["q"])
+        both = graph.new("kv", (rank + rope, rows), source)
+        whole = graph.new("kv", (Dim("keys_and_values", (key - rope + value) * heads), rows), graph.new("kv", (rank, rows), graph.view(both)))
+        made["v"] = graph.new("v", shapes["v"], graph.view(whole))
+        if "v" in self.turned(layer):
+            made["v"] = self.turn(made["v"], self.rotation("v", layer), shapes["v"])
+            self.turn_back = lambda item: self.turn(item, self.rotation("v", layer), shapes["v"])
+        repeated = graph.new("k", (rope, heads, rows), graph.new("k", (rope, rows), graph.view(both), self.input("positions", places)))
+        made["k"] = graph.new("k", shapes["k"], graph.view(whole), repeated)
+        if "k" in self.turned(layer):
+            made["k"] = self.turn(made["k"], self.rotation("k", layer), shapes["k"])
+        return self.attend(made, shapes, layer)
 
     def attend_latent(self, query: Tensor, heads: int, rank: int) -> Tensor:
         """Queries meet the latent rows; the result is unpacked to values."""

@@ -31,6 +31,8 @@ def graphs(header: Header, model: Shape, settings: Settings, cells: Cells) -> It
         return
     if header.architecture == "gptneox" and not header.get("use_parallel_residual"):
         style = replace(style, parallel="")
+    if header.get("swin_norm"):
+        style = replace(style, before=False, parallel="after")
     kinds = (True, False) if not header.tensor_count else (header.tensor_count <= style.fused_until * len(model.layers),)
     joined = (False, True) if header.architecture in EITHER and header.get("expert_used_count") else (False,)
     for fused, experts in product(kinds if style.fused_until else (style.fused,), joined):
@@ -41,6 +43,8 @@ def graphs(header: Header, model: Shape, settings: Settings, cells: Cells) -> It
 def _complete(header: Header, model: Shape) -> bool:
     """Whether the keys are there that the graph needs. Mixtures of bert are another graph."""
     get, needed = header.get, []
+    if STYLES[header.architecture].unpacked:
+        needed += ["attention.kv_lora_rank", "rope.dimension_count"]
     if model.mla:
         needed += ["attention.kv_lora_rank", "rope.dimension_count", "attention.key_length_mla", "attention.value_length_mla"]
     if model.block == "delta":
@@ -87,6 +91,8 @@ class Layers:
         if self.header.architecture in ("mamba", "mamba2") or self.header.architecture.startswith("nemotron_h"):
             return joined
         normed = block.norm(joined) if style.before or style.after else joined
+        if style.again:
+            normed = block.norm(block.add(normed, source))
         down = self.forward(normed, index)
         total = block.add(joined, down) if "forward" in style.residual else block.add(down, normed if style.after else joined)
         if style.skip:
@@ -122,16 +128,24 @@ class Layers:
         normed = block.norm(source) if self.style.before else source
         if forward_only(self.header, index):
             return self.forward(normed, index)
-        found = block.latent(normed, index) if self.model.mla else block.attention(normed, layer, index)
+        if self.model.mla:
+            found = block.latent(normed, index)
+        else:
+            found = block.unpacked(normed, layer, index) if self.style.unpacked else block.attention(normed, layer, index)
         self.read_next(index)
         return found if self.style.early or self.style.router else block.out(found)
 
     def parallel(self, source: Tensor, index: int, last: bool) -> Tensor:
         """Attention and feed-forward beside each other."""
         block, style = self.block, self.style
-        normed = block.norm(source)
+        normed = block.norm(source) if style.before else source
         found = block.attention(normed, self.model.layers[index], index)
-        if style.parallel == "first" or (last and style.parallel == "last"):
+        if style.parallel == "after":
+            found = block.last(block.out(found)) if last else block.out(found)
+            down = self.forward(found, index)
+            return block.add(down, block.add(found, block.last(source) if last else source))
+        apart = style.apart_from and self.header.tensor_count > style.apart_from * len(self.model.layers)
+        if style.parallel == "first" or (last and style.parallel == "last" and not apart):
             found = block.out(found)
             if last:
                 found, normed, source = block.last(found), block.last(normed), block.last(source)
@@ -139,11 +153,13 @@ class Layers:
         if style.parallel == "own":
             source = block.last(source) if last else source
             normed = block.norm(source)
-        elif last:
-            normed = block.last(normed)
+        else:
+            normed = block.norm(source) if apart else normed
+            normed = block.last(normed) if last else normed
         down = self.forward(normed, index)
         if style.parallel == "last":
-            return block.add(block.add(down, block.out(found)), source)
+            found = block.add(down, block.last(block.out(found)) if last else block.out(found))
+            return block.add(found, block.last(source) if last else source)
         source = block.last(source) if last and style.parallel == "late" else source
         down, found = block.add(down, source), block.out(found)
         return block.add(down, block.last(found) if last else found)

@@ -23,14 +23,18 @@ class Style:
     `fused_until` where files have either: the most tensors a layer of those that have. `gate` of attention's result: "query" comes with the
     queries, "wide" and "heads" are products of their own, as wide as the queries or one number a head.
     `ffn`: gated, plain, or joined (gate and up in one product). `parallel` to attention: the feed-forward of attention's norm, "first"
-    attention's output, then it; "last" it, then attention's output; "late" the residual between them; "own" like late with a norm of its own.
+    attention's output, then it; "last" it, then attention's output; "late" the residual between them; "own" like late with a norm of its own;
+    "after" the feed-forward of attention's output, then both sums.
     `before` and `after`: norms before each part, or after each sum. `inplace`: norms work in place (those by root mean square do).
     `placed`: positions are embedded. `scaled`: embeddings are scaled by row. `positions` of a token.
     `residual` comes first in the sums after attention, forward, or both.
     `early`: the last layer chooses its rows before attention's output. `weights` of experts: words of norm, raw, bias, apart, before.
     `shared` experts: "" no, "add", "gate" (weighted), "dense" (a dense feed-forward beside), "chunks" (experts once more, of another width).
     `router` sees what the experts see, or the layer's input: "source"; "source all": the experts see it too, beside a dense feed-forward.
-    `skip`: the embeddings are normed, and added to each layer. `joined`: gate and up of experts are one product.
+    `normed`: the embeddings are. `skip`: they are added to each layer. `joined`: gate and up of experts are one product.
+    `unpacked`: keys and values come from a latent row. `masked`: so many logits are masked, in a copy of all.
+    `apart_from` so many tensors a layer on, the feed-forward beside attention has a norm of its own. `mixed`: embeddings as input are mixed in.
+    `again`: the layer's input is added once more, to the norm of its sum with attention's output.
     """
 
     order: str = "qvk"
@@ -51,8 +55,14 @@ class Style:
     weights: str = "norm"
     shared: str = ""
     router: str = ""
+    normed: bool = False
     skip: bool = False
     joined: bool = False
+    unpacked: bool = False
+    masked: int = 0
+    again: bool = False
+    mixed: bool = True
+    apart_from: int = 0
 
 
 def _rows(names: str, style: Style) -> Iterable[tuple[str, Style]]:
@@ -66,13 +76,14 @@ STYLES: dict[str, Style] = dict((
         pangu-embedded seed_oss xverse smollm3 minimax-m2 mamba mamba2 falcon-h1 bitnet""", Style()),
     *_rows("olmo orion stablelm", Style(inplace=False)),
     *_rows("granite granitemoe granitehybrid hunyuan-moe ernie4_5-moe", Style(shared="add")), ("granite_swa", Style(order="qkv", shared="add")),
-    ("chatglm", Style(fused_until=9, ffn="joined")), ("phi3", Style(fused_until=7, ffn="joined", residual="forward")),
+    ("chatglm", Style(fused_until=8, ffn="joined")), ("phi3", Style(fused_until=7, ffn="joined", residual="forward")),
     ("phimoe", Style(residual="forward")),
     *_rows("apertus arcee nemotron jais2 starcoder2", Style(ffn="plain")),
     *_rows("gpt2 mpt starcoder", _PLACED), ("bloom", replace(_PLACED, placed=False)),
     *_rows("baichuan refact", Style(copied=False)),
     ("jais", Style(copied=False, fused=True, inplace=False)), ("codeshell", Style(fused_until=14, ffn="plain", inplace=False)),
-    ("gptneox", Style(fused=True, ffn="plain", inplace=False, parallel="own")), ("falcon", Style(fused=True, ffn="plain", inplace=False, parallel="last")),
+    ("gptneox", Style(fused=True, ffn="plain", inplace=False, parallel="own")),
+    ("falcon", Style(fused=True, ffn="plain", inplace=False, parallel="last", apart_from=8)),
     ("phi2", Style(fused_until=12, ffn="plain", inplace=False, parallel="first")),
     ("plamo", Style(parallel="last")), ("command-r", Style(parallel="late", inplace=False)), ("cohere2", Style(parallel="late", inplace=False, order="qkv")),
     *_rows("qwen dbrx", Style(fused=True)), ("openelm", Style(fused=True, residual="attention", early=True)),
@@ -82,9 +93,11 @@ STYLES: dict[str, Style] = dict((
     *_rows("olmo2 exaone4", Style(order="qkv", before=False)),
     *_rows("olmoe qwen2moe deepseek", Style(weights="", shared="add")),
     *_rows("deepseek2 dots1 mistral4 deepseek2-ocr", Style(weights="bias norm", shared="add")),
-    ("hy_v3", Style(weights="bias norm", shared="add")), ("bailingmoe", Style(shared="add")), ("talkie", Style(skip=True)),
+    ("hy_v3", Style(weights="bias norm", shared="add")), ("bailingmoe", Style(shared="add")), ("talkie", Style(normed=True, skip=True)),
     *_rows("muse-glimmer afmoe", Style(order="qkv", gate="wide", weights="bias norm", shared="add")), ("plamo3", Style(order="qkv", fused=True, ffn="joined")),
     *_rows("laguna spark2_5 step35", Style(order="qkv", gate="heads", weights="bias norm", shared="add")),
+    ("cogvlm", Style(fused=True, mixed=False)), ("chameleon", Style(masked=8192)), ("minicpm3", Style(unpacked=True)),
+    ("plm", Style(unpacked=True, ffn="plain")),
     ("cohere2moe", Style(order="qkv", parallel="late", shared="add")), ("grovemoe", Style(weights="apart norm", shared="chunks")),
     ("smallthinker", Style(order="qkv", router="source")), ("arctic", Style(router="source all")),
     ("glm4moe", Style(positions=4, weights="bias norm", shared="add")), ("bailingmoe2", Style(fused=True, weights="bias norm", shared="add")),
@@ -94,15 +107,21 @@ STYLES: dict[str, Style] = dict((
     *_rows("lfm2 lfm2moe", Style(order="qkv", residual="attention forward", early=True, weights="bias norm")),
     *_rows("nemotron_h nemotron_h_moe", Style(copied=False, ffn="plain", weights="bias norm", shared="add")),
     *_rows("qwen35 qwen35moe", Style(gate="query", positions=4, shared="gate")), ("qwen3next", Style(gate="query", shared="gate")),
-    ("bert", replace(_ENCODER, copied=False)), ("nomic-bert-moe", replace(_ENCODER, fused_until=10, weights="")),
+    ("bert", replace(_ENCODER, copied=False)), ("jina-bert-v2", replace(_ENCODER, ffn="gated", fused_until=14, again=True)),
+    ("nomic-bert-moe", replace(_ENCODER, fused_until=10, weights="")),
     ("nomic-bert", replace(_ENCODER, fused_until=10, ffn="gated")),
     ("jina-bert-v3", replace(_ENCODER, fused_until=14)),
     ("rwkv7", Style(inplace=False)),
     *_rows("llama-embed eurobert dream llada llada-moe rnd1", Style(order="qkv")), ("gemma-embedding", Style(order="qkv", scaled=True)),
-    ("neo-bert", Style(order="qkv", fused=True, ffn="joined")), ("modern-bert", Style(order="qkv", fused=True, ffn="joined", inplace=False))))
+    ("neo-bert", Style(order="qkv", fused=True, ffn="joined")), ("modern-bert", Style(order="qkv", fused=True, ffn="joined", inplace=False, normed=True))))
 WIDE = frozenset("""llama granite granitemoe granite_swa granitehybrid dbrx phimoe minimax-m2 olmoe hunyuan-moe mistral3 minicpm jamba
     llama-embed minimax-01 arctic nomic-bert-moe""".split())
 """`feed_forward_length` is the width of an expert, whatever another key says."""
+MIXTURES = frozenset("""afmoe arctic bailingmoe bailingmoe2 cohere2moe dbrx deepseek deepseek2 deepseek2-ocr deepseek32 dots1 ernie4_5-moe exaone-moe gemma4
+    glm-dsa glm4moe gpt-oss granite granite_swa granitehybrid granitemoe grok grovemoe hunyuan-moe hy_v3 jamba kimi-linear laguna lfm2moe llada-moe
+    llama llama-embed llama4 mellum mimo2 minicpm minimax-01 minimax-m2 minimax-m3 mistral3 mistral4 nemotron_h nemotron_h_moe nomic-bert-moe olmoe phimoe
+    qwen2moe qwen35moe qwen3moe qwen3next qwen3vlmoe rnd1 smallthinker step35""".split())
+"""Architectures that read the keys of experts."""
 EITHER = frozenset("cohere2moe deepseek2 deepseek2-ocr mistral4 granite_swa hy_v3 qwen35moe qwen3next gemma4".split())
 """Files have gate and up of experts in one product or in two; which is not in their keys."""
 LEADING = frozenset("""deepseek deepseek2 deepseek2-ocr glm4moe dots1 bailingmoe2 mistral4 exaone-moe ernie4_5-moe lfm2moe afmoe laguna hy_v3 cohere2moe
@@ -127,19 +146,19 @@ def placed(model: Shape, layer: Layer, index: int) -> bool:
     name = model.architecture
     if name == "afmoe":
         return (index + 1) % 4 != 0
-    return layer.window or not (name == "muse-glimmer" or (name in ("exaone4", "exaone-moe") and model.window))
+    return layer.window or not (name in ("muse-glimmer", "jina-bert-v2") or (name in ("exaone4", "exaone-moe") and model.window))
 
 
 def mixed(header: Header, index: int) -> bool:
     """Whether a layer is a mixture of experts."""
     name, get = header.architecture, header.get
-    if not get("expert_used_count"):
+    if not get("expert_used_count") or name not in MIXTURES:
         return False
     if name == "nomic-bert-moe":
         return bool(get("moe_every_n_layers")) and index % get("moe_every_n_layers") == 1
     if name == "llama4":
         return (index + 1) % (get("interleave_moe_layer_step") or 1) == 0
-    if name == "nemotron_h_moe":
+    if name.startswith("nemotron_h"):
         return forward_only(header, index)
     return name not in LEADING or index >= (get("leading_dense_block_count") or 0)
 

@@ -22,7 +22,7 @@ PROCESSES = [json.loads(line) for line in (HERE / "measured_processes.jsonl").re
 @pytest.mark.parametrize("name, keys, settings, cache, compute, exact", GRAPHS, ids=[f"{index}-{row[0]}" for index, row in enumerate(GRAPHS)])
 def test_cache_is_equal_and_compute_too_where_the_graph_is_known(
         name: str, keys: dict[str, Any], settings: dict[str, Any], cache: int, compute: int, exact: bool) -> None:
-    header = Header(version=3, architecture=name.partition("/")[0], parameters=keys, vocab_size=1000)
+    header = Header(version=3, architecture=name.partition("/")[0], parameters=keys, vocab_size=keys.get("vocab_size", 1000))
     found = estimate(header, Settings(**settings))
     assert found.kv_full + found.kv_window + found.state == cache
     assert found.compute == compute if exact else compute < found.compute <= 5 * compute
