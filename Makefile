@@ -67,7 +67,7 @@ environment: setup  ## the execution environment: built, and site.yml run in it 
 refresh: setup  ## good models and bad ones, a kill and the way back, while clients ask all the time (half an hour)
 	@$(BIN)/python -m tests.lab up --instance test
 	@ansible-playbook -i .lab/test/inventory/hosts.yml playbooks/site.yml
-	@pytest tests/system/run_refresh.py
+	@pytest -v tests/system/test_refresh.py
 
 molecule: setup  ## every scenario: converge, idempotence, verify
 	@molecule -c molecule/config.yml test --all

@@ -1,7 +1,7 @@
 """Newer files of the model in the Hub: proposed, reviewed, tried, judged, served, taken back; and bad ones that no name ever points to.
 
-Clients ask for gpt-4 through the edge all the time, and none of their requests fails. Collected only by its path (`make refresh`), for it
-takes longer than the other checks.
+Clients ask for gpt-4 through the edge all the time, and none of their requests fails. `make refresh` runs all of it, `make test` what is not
+marked as long.
 """
 from __future__ import annotations
 
@@ -85,88 +85,97 @@ def blobs(host: Host) -> set[str]:
     return {name.removesuffix(".gguf") for name in host.check_output("ls /opt/localai/models/gguf").split()}
 
 
-def test_a_newer_file_is_proposed_and_nothing_is_changed(playbook: Callable[..., Run], hosts: dict[str, Host]) -> None:
-    before, lock = {name: state(host) for name, host in hosts.items()}, LOCK.read_bytes()
+def hub_has(newer: bool) -> None:
+    """Let the Hub have what is locked, or another good file."""
+    for variant in ("", "same", "plain"):
+        if (sha256(publish(STATE / "hub", variant).read_bytes()).hexdigest() != locked()) == newer:
+            return
+    raise AssertionError("the lock has another file than these")
+
+
+@pytest.fixture
+def proposed(playbook: Callable[..., Run]) -> Run:
+    """A run that proposes another good file."""
+    hub_has(newer=True)
     hub("/__requests__", method="DELETE")
-    unchanged = playbook("refresh_models", *arguments())
-    assert unchanged.code == 0 and "nothing to refresh" in unchanged.output, unchanged.output[-3000:]
+    run = playbook("refresh_models", *arguments())
+    assert run.code == 0 and PROPOSAL.exists(), run.output[-4000:]
+    return run
+
+
+def test_nothing_newer_costs_one_call_a_model(playbook: Callable[..., Run], hosts: dict[str, Host]) -> None:
+    hub_has(newer=False)
+    hub("/__requests__", method="DELETE")
+    run = playbook("refresh_models", *arguments())
+    assert run.code == 0 and "nothing to refresh" in run.output, run.output[-3000:]
     asked_for = hub("/__requests__")
     assert [entry["path"].split("?")[0] for entry in asked_for] == [f"/api/models/{REPOSITORY}"], "one call a model, and it has one"
     assert not {entry["client"] for entry in asked_for} & {groups()["variables"][name]["ansible_host"] for name in hosts}, "none from a server"
     assert not PROPOSAL.exists()
-    publish(STATE / "hub", "same")
-    hub("/__requests__", method="DELETE")
-    run = playbook("refresh_models", *arguments())
-    assert run.code == 0, run.output[-4000:]
-    assert f"model {MODEL}: " in run.output and "when it is reviewed, go on with -e refresh_apply=true" in run.told
-    assert "lab1: gemma-3-270m beside the old one, first" in run.output
-    assert PROPOSAL.exists() and LOCK.read_bytes() == lock
-    assert {name: state(host) for name, host in hosts.items()} == before
+
+
+def test_the_reviewed_proposal_is_applied_taken_back_and_applied_again(
+    playbook: Callable[..., Run], hosts: dict[str, Host], edge: Edge, proposed: Run,
+) -> None:
+    before, lock, old = {name: state(host) for name, host in hosts.items()}, LOCK.read_bytes(), locked()
+    assert f"model {MODEL}: " in proposed.output and "when it is reviewed, go on with -e refresh_apply=true" in proposed.told
+    assert "lab1: gemma-3-270m beside the old one, first" in proposed.output
     again = playbook("refresh_models", *arguments())
     assert (again.code, again.changed) == (0, 0), again.output[-3000:]
+    moved_lock_is_refused(playbook)
+    assert LOCK.read_bytes() == lock and {name: state(host) for name, host in hosts.items()} == before, "nothing is changed yet"
+    hub("/__requests__", method="DELETE")
+    with Clients(edge, NAMES) as clients:
+        run = playbook("refresh_models", *APPLY)
+        clients.some_more()
+        assert run.code == 0, run.output[-4000:]
+        assert [entry["path"] for entry in hub("/__requests__") if "/api/models" in entry["path"]] == [], "exactly the reviewed proposal"
+        new = locked()
+        assert new != old and PREVIOUS.read_bytes() == lock and not PROPOSAL.exists()
+        now = {name: state(host) for name, host in hosts.items()}
+        site = playbook("site")
+        assert (site.code, site.changed) == (0, 0), site.output[-4000:]
+        back = playbook("rollback_models", *arguments())
+        clients.some_more()
+        assert back.code == 0, back.output[-4000:]
+        assert locked() == old and {name: state(host) for name, host in hosts.items()} == before
+        forward = playbook("rollback_models", *arguments())
+        clients.some_more()
+    assert forward.code == 0, forward.output[-4000:]
+    assert clients.failed == [] and clients.answers > 10
+    assert locked() == new and {name: state(host) for name, host in hosts.items()} == now
+    for name, host in hosts.items():
+        assert now[name]["container"] == before[name]["container"], "no container is made anew, the limit is back"
+        assert set(now[name]["names"]) == set(NAMES) and len(set(now[name]["names"].values())) == 1
+        assert not set(now[name]["names"].values()) & set(before[name]["names"].values())
+        assert now[name]["loaded"] == [now[name]["names"][MODEL]] and not now[name]["journal"]
+        assert {old, new} <= blobs(host)
 
 
-def test_a_proposal_is_refused_when_the_lock_moved(playbook: Callable[..., Run], hosts: dict[str, Host]) -> None:
-    before, lock = {name: state(host) for name, host in hosts.items()}, LOCK.read_text()
+def moved_lock_is_refused(playbook: Callable[..., Run]) -> None:
+    lock = LOCK.read_text()
     LOCK.write_text(lock + "# moved\n")
     try:
         run = playbook("refresh_models", *APPLY)
     finally:
         LOCK.write_text(lock)
     assert run.code != 0 and "The lock moved since the proposal was made" in run.told, run.output[-3000:]
-    assert {name: state(host) for name, host in hosts.items()} == before
-
-
-def test_the_reviewed_proposal_is_applied_and_no_request_fails(playbook: Callable[..., Run], hosts: dict[str, Host], edge: Edge) -> None:
-    before, lock, old = {name: state(host) for name, host in hosts.items()}, LOCK.read_bytes(), locked()
-    hub("/__requests__", method="DELETE")
-    with Clients(edge, NAMES) as clients:
-        run = playbook("refresh_models", *APPLY)
-        clients.some_more()
-    assert run.code == 0, run.output[-4000:]
-    assert clients.failed == [] and clients.answers > 10
-    assert [entry["path"] for entry in hub("/__requests__") if "/api/models" in entry["path"]] == [], "exactly the reviewed proposal"
-    assert locked() != old and PREVIOUS.read_bytes() == lock and not PROPOSAL.exists()
-    now = {name: state(host) for name, host in hosts.items()}
-    for name, host in hosts.items():
-        assert now[name]["container"] == before[name]["container"], "no container is made anew, the limit is back"
-        assert set(now[name]["names"]) == set(NAMES) and len(set(now[name]["names"].values())) == 1
-        assert not set(now[name]["names"].values()) & set(before[name]["names"].values())
-        assert now[name]["loaded"] == [now[name]["names"][MODEL]] and not now[name]["journal"]
-        assert {old, locked()} <= blobs(host)
-    site = playbook("site")
-    assert (site.code, site.changed) == (0, 0), site.output[-4000:]
-    verdict = playbook("verify")
-    assert verdict.code == 0, verdict.output[-4000:]
-
-
-def test_back_to_the_lock_before_and_forward_again(playbook: Callable[..., Run], hosts: dict[str, Host], edge: Edge) -> None:
-    before, new = {name: state(host) for name, host in hosts.items()}, locked()
-    with Clients(edge, NAMES) as clients:
-        back = playbook("rollback_models", *arguments())
-        clients.some_more()
-        assert back.code == 0, back.output[-4000:]
-        old, there = locked(), {name: state(host) for name, host in hosts.items()}
-        forward = playbook("rollback_models", *arguments())
-        clients.some_more()
-    assert forward.code == 0, forward.output[-4000:]
-    assert clients.failed == [] and clients.answers > 10
-    assert old != new == locked()
-    assert all(there[name]["names"][MODEL] != before[name]["names"][MODEL] for name in hosts)
-    assert {name: state(host) for name, host in hosts.items()} == before
 
 
 @pytest.mark.parametrize("variant, more, reason", [
     ("gibberish", {}, "properties that the old model's answers hold are lost"),
-    ("slow", {}, "too slow: "),
-    ("plain", {"refresh_memory_share": 0.2}, "too big: its process holds"),
-    ("big", {}, "The plan cannot place gemma-3-270m as asked"),
+    pytest.param("slow", {}, "too slow: ", marks=pytest.mark.long),
+    pytest.param(None, {"refresh_memory_share": 0.2}, "too big: its process holds", marks=pytest.mark.long),
+    pytest.param("big", {}, "The plan cannot place gemma-3-270m as asked", marks=pytest.mark.long),
 ], ids=["gibberish", "slow", "too big", "no place"])
 def test_a_bad_model_never_gets_a_name(
-    playbook: Callable[..., Run], hosts: dict[str, Host], edge: Edge, variant: str, more: dict[str, Any], reason: str,
+    playbook: Callable[..., Run], hosts: dict[str, Host], edge: Edge, variant: "str | None", more: dict[str, Any], reason: str,
 ) -> None:
     before, lock = {name: state(host) for name, host in hosts.items()}, LOCK.read_bytes()
-    publish(STATE / "hub", variant)
+    if variant:
+        publish(STATE / "hub", variant)
+    else:
+        hub_has(newer=True)
     seen: set[str] = set()
     with Clients(edge, NAMES, meanwhile=lambda: seen.update(*(pointed(host).values() for host in hosts.values()))) as clients:
         run = playbook("refresh_models", *arguments(refresh_apply=True, **more))
@@ -182,6 +191,7 @@ def test_a_bad_model_never_gets_a_name(
     assert (site.code, site.changed) == (0, 0), site.output[-4000:]
 
 
+@pytest.mark.long
 def test_a_larger_model_takes_the_old_ones_place_on_drained_hosts(playbook: Callable[..., Run], hosts: dict[str, Host], edge: Edge) -> None:
     """The gate is told to take a slower one. Containers are made anew for it and for the way back, one host at a time."""
     before, lock = {name: state(host) for name, host in hosts.items()}, LOCK.read_bytes()
@@ -205,14 +215,15 @@ def test_a_larger_model_takes_the_old_ones_place_on_drained_hosts(playbook: Call
         assert {**now, "container": ""} == {**before[name], "container": ""} and int(now["container"].split()[-1]) == limits[0]
 
 
+@pytest.mark.long
 def test_a_wrong_template_never_gets_a_name(
     playbook: Callable[..., Run], hosts: dict[str, Host], edge: Edge, tmp_path: Path,
 ) -> None:
     """The template is the file's own here, so that another file brings another one."""
     bare = with_models(tmp_path, [{key: value for key, value in model.items() if key not in ("template", "stopwords")} for model in wanted_models()])
     publish(STATE / "hub", "plain")
-    run = playbook("refresh_models", *bare, *APPLY)
-    assert run.code == 0, run.output[-4000:]
+    for run in (playbook("refresh_models", *bare, *APPLY), playbook("site", *bare)):
+        assert run.code == 0, run.output[-4000:]
     before, lock = {name: state(host) for name, host in hosts.items()}, LOCK.read_bytes()
     publish(STATE / "hub", "template")
     with Clients(edge, NAMES) as clients:
@@ -225,10 +236,10 @@ def test_a_wrong_template_never_gets_a_name(
     assert site.code == 0, site.output[-4000:]
 
 
+@pytest.mark.long
 def test_a_killed_refresh_is_put_back_by_the_next_run(playbook: Callable[..., Run], hosts: dict[str, Host], edge: Edge) -> None:
     before, lock = {name: state(host) for name, host in hosts.items()}, LOCK.read_bytes()
-    if sha256(publish(STATE / "hub", "plain").read_bytes()).hexdigest() == locked():
-        publish(STATE / "hub", "same")
+    hub_has(newer=True)
     first = hosts[groups()["localai_server"][0]]
     with Clients(edge, NAMES) as clients:
         with started("refresh_models", *APPLY) as process:
@@ -245,8 +256,10 @@ def test_a_killed_refresh_is_put_back_by_the_next_run(playbook: Callable[..., Ru
 
 def test_only_what_nothing_needs_is_reclaimed(playbook: Callable[..., Run], hosts: dict[str, Host]) -> None:
     kept = {yaml.safe_load(path.read_text())["models"][MODEL]["files"][0]["sha256"] for path in (LOCK, PREVIOUS, PROPOSAL) if path.exists()}
+    for host in hosts.values():
+        host.check_output("echo unneeded > /opt/localai/models/gguf/%s.gguf", sha256(b"unneeded\n").hexdigest())
     before = {name: blobs(host) for name, host in hosts.items()}
-    assert any(found - kept for found in before.values()), "the bad ones"
+    assert all(found - kept for found in before.values())
     report = playbook("refresh_models", "--tags", "reclaim", "-e", json.dumps({"refresh_keep_days": 0}))
     assert (report.code, report.changed) == (0, 0), report.output[-3000:]
     assert "nothing needs it" in report.output and "stays: the lock has it for gemma-3-270m" in report.output
