@@ -14,6 +14,7 @@ FAILURE = re.compile(
     r"|(?<=\n)\s+msg: [^\n]+(?:\n {8,}[^\n]+)*"
     r"|(?<=\n)\[?ERROR[!\]:][^\n]+")
 LINES, LETTERS = 20, 300
+COLUMNS = 200
 
 
 def failures(output: str) -> list[str]:
@@ -35,7 +36,7 @@ def main(argv: list[str]) -> int:
     print(f"==> {name}", flush=True)
     start = time.monotonic()
     process = subprocess.Popen(
-        command, env={**os.environ, "PYTHONUNBUFFERED": "1"},
+        command, env={**os.environ, "PYTHONUNBUFFERED": "1", "COLUMNS": str(COLUMNS)},
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace")
     output = []
     for line in process.stdout or ():
