@@ -14,6 +14,7 @@ from typing import Callable, Sequence
 from ._cache import KV_TYPES, Cells, Settings
 from ._gguf import Header
 from ._graph import Dim, Graph, Tensor
+from ._indexed import Indexer
 from ._shape import ALL_LOGITS, Layer, Shape, all_logits, at_layer, largest, slides, uncached
 from ._styles import Style, copied, placed
 
@@ -34,6 +35,7 @@ class Block:
         self.alone = uncached(model)
         asked = settings.embeddings and cells.ubatch.value != self.rows
         self.outputs = (Dim("micro_batch", cells.ubatch.value) if asked else self.rows) if settings.embeddings or all_logits(header, False) else self.slots
+        self.indexer = Indexer(self) if style.indexed else None
         self.turn_back: Callable[[Tensor], Tensor] | None = None
         """What undoes the rotation of values, once attention's result is used."""
 
@@ -218,6 +220,8 @@ class Block:
         heads, size = Dim("heads", at_layer(get("attention.head_count"), index)), Dim("key_length_mla", largest(get("attention.key_length_mla")))
         rank, rope = Dim("kv_rank", get("attention.kv_lora_rank")), Dim("rope", get("rope.dimension_count"))
         wide, ranks = Dim("rank_and_rope", rank + rope), get("attention.q_lora_rank")
+        if self.indexer:
+            self.indexer.store(source, index)
         packed = graph.new("q", (Dim("query_rank", ranks), rows), source) if ranks else source
         query = graph.view(graph.new("q", (size, heads, rows), packed))
         absorbed = graph.new("absorbed", (rank, rows, heads), graph.view(query))
@@ -227,7 +231,12 @@ class Block:
         row = graph.new("kv", (rank, rows), graph.view(both))
         key = graph.new("k", (wide, rows), graph.view(row), graph.new("k", (rope, rows), graph.view(both), self.input("positions", Dim("positions", rows))))
         graph.sink(graph.view(key), self.input("places_k", rows, width=8))
-        return self.attend_latent(graph.view(query), heads, rank)
+
+        def mask() -> Tensor:
+            if self.indexer:
+                return self.indexer.mask(packed, source, index)
+            return self.input("mask", Dim("cells", self.cells.full.value), rows, width=2 if self.settings.flash_attention else 4)
+        return self.attend_latent(graph.view(query), heads, rank, mask)
 
     def unpacked(self, source: Tensor, layer: Layer, index: int) -> Tensor:
         """Attention whose keys and values are unpacked from a latent row before they are cached, up to its output matrix."""
@@ -251,17 +260,17 @@ class Block:
             made["k"] = self.turn(made["k"], self.rotation("k", layer), shapes["k"])
         return self.attend(made, shapes, layer)
 
-    def attend_latent(self, query: Tensor, heads: int, rank: int) -> Tensor:
+    def attend_latent(self, query: Tensor, heads: int, rank: int, mask: Callable[[], Tensor]) -> Tensor:
         """Queries meet the latent rows; the result is unpacked to values."""
         graph, rows, streams = self.graph, self.rows, self.cells.streams
         cells, value = Dim("cells", self.cells.full.value), Dim("value_length_mla", largest(self.header.get("attention.value_length_mla")))
         if self.settings.flash_attention:
-            found = graph.new("attended", (rank, heads, rows), query, self.input("mask", cells, rows, width=2))
+            found = graph.new("attended", (rank, heads, rows), query, mask())
             found = graph.new("attended", (value, rows, heads), graph.view(found))
             return graph.view(graph.new("attended", (value, heads, rows), graph.view(found)))
         part, latents = rows // streams, graph.new("latents", (cells, rank, streams), width=2)
         scores = graph.new("scores", (cells, part, heads, streams), query)
-        scores = graph.over("scores", scores.lengths, scores, self.input("mask", cells, rows))
+        scores = graph.over("scores", scores.lengths, scores, mask())
         found = graph.new("attended", (rank, part, heads, streams), latents, scores)
         found = graph.new("attended", (value, part, heads, streams), found)
         return graph.new("attended", (value, heads, rows), graph.view(found))

@@ -77,14 +77,19 @@ class Gemma4:
         """A gate of the layer's result times the layer's input, added."""
         block, graph, rows = self.block, self.graph, current.lengths[-1]
         gate = graph.new("gate", (self.size, rows), current)
-        if self.inputs is None:
-            lengths = (self.size, self.all // self.size, block.rows)
-            made = graph.new("per_layer_inputs", lengths, graph.view(graph.new("per_layer_inputs", (self.all, block.rows), embeddings)))
-            chosen = graph.over("per_layer_inputs", (self.all, block.rows), self.selected)
-            made = graph.over("per_layer_inputs", lengths, made, graph.view(chosen))
-            self.inputs = graph.new("per_layer_inputs", (Dim("per_layer_inputs", self.all), block.rows), graph.view(made))
-        own = graph.view(self.inputs)
+        own = graph.view(self.all_inputs(embeddings))
         if last:
             own = graph.new("per_layer_inputs", (self.size, rows), own, block.input("outputs", block.outputs))
         gate = graph.over("gate", gate.lengths, gate, own)
         return block.add(current, graph.new("recurrent", (block.embedding, rows), gate))
+
+    def all_inputs(self, embeddings: Tensor) -> Tensor:
+        """Inputs of all layers, made when the first one needs them."""
+        graph, rows = self.graph, self.block.rows
+        if self.inputs is None:
+            lengths = (self.size, self.all // self.size, rows)
+            made = graph.new("per_layer_inputs", lengths, graph.view(graph.new("per_layer_inputs", (self.all, rows), embeddings)))
+            chosen = graph.over("per_layer_inputs", (self.all, rows), self.selected)
+            made = graph.over("per_layer_inputs", lengths, made, graph.view(chosen))
+            self.inputs = graph.new("per_layer_inputs", (Dim("per_layer_inputs", self.all), rows), graph.view(made))
+        return self.inputs

@@ -61,9 +61,9 @@ class Graph:
         """A node that needs room of its own."""
         return self._node(name, lengths, width, sources, False, None)
 
-    def over(self, name: str, lengths: Sequence[int], *sources: Tensor) -> Tensor:
+    def over(self, name: str, lengths: Sequence[int], *sources: Tensor, width: int = 4) -> Tensor:
         """A node whose operation works in place."""
-        return self._node(name, lengths, 4, sources, True, None)
+        return self._node(name, lengths, width, sources, True, None)
 
     def view(self, of: Tensor, *others: Tensor) -> Tensor:
         """Another layout of the same room."""

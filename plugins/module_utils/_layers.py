@@ -15,6 +15,7 @@ from typing import Iterator
 from ._blocks import Block
 from ._cache import Cells, Settings
 from ._gguf import Header
+from ._gemma3n import Gemma3n
 from ._gemma4 import Gemma4
 from ._graph import Graph, Tensor
 from ._recurrent import delta, read_rwkv, read_states, rwkv7, rwkv_forward, scan
@@ -37,7 +38,8 @@ def graphs(header: Header, model: Shape, settings: Settings, cells: Cells) -> It
     joined = (False, True) if header.architecture in EITHER and header.get("expert_used_count") else (False,)
     for fused, experts in product(kinds if style.fused_until else (style.fused,), joined):
         block = Block(header, model, settings, cells, replace(style, fused=fused, joined=experts))
-        yield Gemma4(block, replayed(header, model, style)).build() if header.architecture == "gemma4" else Layers(block).build()
+        own = {"gemma3n": Gemma3n, "gemma4": Gemma4}.get(header.architecture)
+        yield own(block, replayed(header, model, style)).build() if own else Layers(block).build()
 
 
 def _complete(header: Header, model: Shape) -> bool:
@@ -45,8 +47,12 @@ def _complete(header: Header, model: Shape) -> bool:
     get, needed = header.get, []
     if STYLES[header.architecture].unpacked:
         needed += ["attention.kv_lora_rank", "rope.dimension_count"]
+    if header.architecture == "gemma3n":
+        needed.append("embedding_length_per_layer_input")
     if model.mla:
         needed += ["attention.kv_lora_rank", "rope.dimension_count", "attention.key_length_mla", "attention.value_length_mla"]
+    if STYLES[header.architecture].indexed:
+        needed += ["attention.indexer.key_length", "attention.indexer.head_count", "attention.indexer.top_k"]
     if model.block == "delta":
         needed += [f"ssm.{name}" for name in ("inner_size", "state_size", "group_count", "time_step_rank")]
     if model.block not in ("mamba1", "mamba2", "rwkv") or any(layer.kv_heads for layer in model.layers):
@@ -229,6 +235,8 @@ class Layers:
 
 def replayed(header: Header, model: Shape, style: Style) -> list[int]:
     """The layers that are built: all, but for an even number of periods where they repeat, as two periods later the same room is used again."""
+    if style.indexed:  # each layer has an input of its own, which has room from the start
+        return list(range(len(model.layers)))
     kinds = [_kind(header, model, style, index) for index in range(len(model.layers))]
     count = len(kinds)
     for period in range(1, 9):

@@ -193,7 +193,9 @@ def _layer(header: Header, index: int, slides: bool, shares: bool) -> Layer:
 
 
 def index_cached(header: Header, index: int) -> bool:
-    """minimax-m3 has no indexer in its leading dense layers."""
+    """minimax-m3 has no indexer in its leading dense layers; glm-dsa trained for a million tokens has it in its first ones and in each fourth."""
+    if header.architecture == "glm-dsa" and (header.get("context_length") or 0) >= 1 << 20:
+        return index < 2 or index % 4 == 2
     return header.architecture != "minimax-m3" or index >= (header.get("leading_dense_block_count") or 0)
 
 

@@ -34,6 +34,7 @@ class Style:
     `normed`: the embeddings are. `skip`: they are added to each layer. `joined`: gate and up of experts are one product.
     `unpacked`: keys and values come from a latent row. `masked`: so many logits are masked, in a copy of all.
     `apart_from` so many tensors a layer on, the feed-forward beside attention has a norm of its own. `mixed`: embeddings as input are mixed in.
+    `indexed`: an indexer chooses what attention sees.
     `again`: the layer's input is added once more, to the norm of its sum with attention's output.
     """
 
@@ -63,6 +64,7 @@ class Style:
     again: bool = False
     mixed: bool = True
     apart_from: int = 0
+    indexed: bool = False
 
 
 def _rows(names: str, style: Style) -> Iterable[tuple[str, Style]]:
@@ -89,14 +91,14 @@ STYLES: dict[str, Style] = dict((
     *_rows("qwen dbrx", Style(fused=True)), ("openelm", Style(fused=True, residual="attention", early=True)),
     *_rows("qwen2vl qwen3vl qwen3vlmoe hunyuan_vl paddleocr", Style(positions=4)),
     ("glm4", Style(positions=4, ffn="joined")),
-    *_rows("gemma2 gpt-oss mellum mimo2", Style(order="qkv")), *_rows("gemma3 gemma4", Style(order="qkv", scaled=True)),
+    *_rows("gemma2 gpt-oss mellum mimo2", Style(order="qkv")), *_rows("gemma3 gemma3n gemma4", Style(order="qkv", scaled=True)),
     *_rows("olmo2 exaone4", Style(order="qkv", before=False)),
     *_rows("olmoe qwen2moe deepseek", Style(weights="", shared="add")),
     *_rows("deepseek2 dots1 mistral4 deepseek2-ocr", Style(weights="bias norm", shared="add")),
     ("hy_v3", Style(weights="bias norm", shared="add")), ("bailingmoe", Style(shared="add")), ("talkie", Style(normed=True, skip=True)),
     *_rows("muse-glimmer afmoe", Style(order="qkv", gate="wide", weights="bias norm", shared="add")), ("plamo3", Style(order="qkv", fused=True, ffn="joined")),
     *_rows("laguna spark2_5 step35", Style(order="qkv", gate="heads", weights="bias norm", shared="add")),
-    ("cogvlm", Style(fused=True, mixed=False)), ("chameleon", Style(masked=8192)), ("minicpm3", Style(unpacked=True)),
+    *_rows("deepseek32 glm-dsa", Style(weights="bias norm", shared="add", indexed=True)), ("cogvlm", Style(fused=True, mixed=False)), ("chameleon", Style(masked=8192)), ("minicpm3", Style(unpacked=True)),
     ("plm", Style(unpacked=True, ffn="plain")),
     ("cohere2moe", Style(order="qkv", parallel="late", shared="add")), ("grovemoe", Style(weights="apart norm", shared="chunks")),
     ("smallthinker", Style(order="qkv", router="source")), ("arctic", Style(router="source all")),
@@ -125,7 +127,7 @@ MIXTURES = frozenset("""afmoe arctic bailingmoe bailingmoe2 cohere2moe dbrx deep
 EITHER = frozenset("cohere2moe deepseek2 deepseek2-ocr mistral4 granite_swa hy_v3 qwen35moe qwen3next gemma4".split())
 """Files have gate and up of experts in one product or in two; which is not in their keys."""
 LEADING = frozenset("""deepseek deepseek2 deepseek2-ocr glm4moe dots1 bailingmoe2 mistral4 exaone-moe ernie4_5-moe lfm2moe afmoe laguna hy_v3 cohere2moe
-    step35""".split())
+    step35 deepseek32 glm-dsa""".split())
 """The first `leading_dense_block_count` layers are no mixtures."""
 
 
