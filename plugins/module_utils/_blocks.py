@@ -225,11 +225,11 @@ class Block:
         packed = graph.new("q", (Dim("query_rank", ranks), rows), source) if ranks else source
         query = graph.view(graph.new("q", (size, heads, rows), packed))
         absorbed = graph.new("absorbed", (rank, rows, heads), graph.view(query))
-        moved = graph.new("q", (rope, heads, rows), graph.view(query), self.input("positions", Dim("positions", rows)))
+        moved = self.moved("q", query, (rope, heads, rows))
         query = graph.new("q", (wide, heads, rows), graph.view(absorbed), moved)
         both = graph.new("kv", (wide, rows), source)
         row = graph.new("kv", (rank, rows), graph.view(both))
-        key = graph.new("k", (wide, rows), graph.view(row), graph.new("k", (rope, rows), graph.view(both), self.input("positions", Dim("positions", rows))))
+        key = graph.new("k", (wide, rows), graph.view(row), self.moved("k", both, (rope, rows)))
         graph.sink(graph.view(key), self.input("places_k", rows, width=8))
 
         def mask() -> Tensor:
@@ -259,6 +259,11 @@ class Block:
         if "k" in self.turned(layer):
             made["k"] = self.turn(made["k"], self.rotation("k", layer), shapes["k"])
         return self.attend(made, shapes, layer)
+
+    def moved(self, name: str, source: Tensor, lengths: Sequence[int]) -> Tensor:
+        """The part that positions turn; in some architectures none does."""
+        view = self.graph.view(source)
+        return self.graph.new(name, lengths, view, self.input("positions", Dim("positions", self.rows))) if self.style.copied else view
 
     def attend_latent(self, query: Tensor, heads: int, rank: int, mask: Callable[[], Tensor]) -> Tensor:
         """Queries meet the latent rows; the result is unpacked to values."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from itertools import product
-from typing import Iterator
+from typing import Any, Iterator
 
 from ._blocks import Block
 from ._cache import Cells, Settings
@@ -18,11 +18,15 @@ from ._gguf import Header
 from ._gemma3n import Gemma3n
 from ._gemma4 import Gemma4
 from ._graph import Graph, Tensor
-from ._recurrent import delta, read_rwkv, read_states, rwkv7, rwkv_forward, scan
+from ._lightning import Lightning
+from ._recurrent import delta, kda, read_rwkv, read_states, rwkv7, rwkv_forward, scan
 from ._shape import Shape, at_layer, slides
 from ._styles import EITHER, STYLES, Style, copied, expert_width, forward_only, forward_width, mixed, shared_width
 
 SCANS = ("mamba1", "mamba2", "conv")
+OWN: dict[str, Any] = {"gemma3n": Gemma3n, "gemma4": Gemma4, "minimax-01": Lightning}
+"""Architectures whose layers are not those below."""
+RULES = {"delta": delta, "kda": kda}
 
 
 def graphs(header: Header, model: Shape, settings: Settings, cells: Cells) -> Iterator[Graph]:
@@ -38,7 +42,7 @@ def graphs(header: Header, model: Shape, settings: Settings, cells: Cells) -> It
     joined = (False, True) if header.architecture in EITHER and header.get("expert_used_count") else (False,)
     for fused, experts in product(kinds if style.fused_until else (style.fused,), joined):
         block = Block(header, model, settings, cells, replace(style, fused=fused, joined=experts))
-        own = {"gemma3n": Gemma3n, "gemma4": Gemma4}.get(header.architecture)
+        own = OWN.get(header.architecture)
         yield own(block, replayed(header, model, style)).build() if own else Layers(block).build()
 
 
@@ -93,6 +97,8 @@ class Layers:
             source, found = block.last(source), block.last(block.out(found))
         elif style.early and not self.model.layers[index].recurrent:
             found = block.out(found)
+        if style.post and not found.lengths:
+            found = self.graph.new("norm", source.lengths, found)
         joined = block.add(source, found) if "attention" in style.residual else block.add(found, source)
         if self.header.architecture in ("mamba", "mamba2") or self.header.architecture.startswith("nemotron_h"):
             return joined
@@ -121,8 +127,8 @@ class Layers:
     def first_part(self, source: Tensor, index: int) -> Tensor:
         """What a layer does before its feed-forward."""
         block, layer = self.block, self.model.layers[index]
-        if layer.recurrent and self.model.block == "delta":
-            return delta(block, block.norm(source))
+        if layer.recurrent and self.model.block in RULES:
+            return RULES[self.model.block](block, block.norm(source))
         if layer.recurrent and layer.kv_heads:  # falcon-h1 has both
             found = block.attention(block.norm(source), layer, index)
             rest = scan(block, self.read(index), source)

@@ -13,6 +13,7 @@ from typing import Callable
 
 from ._blocks import Block
 from ._graph import Dim, Tensor
+from ._shape import largest
 
 Rest = Callable[[], Tensor]
 
@@ -38,6 +39,8 @@ def scan(block: Block, kept: Tensor, source: Tensor) -> Rest:
     normed = block.norm(source)
     if block.model.block == "conv":
         return _short(block, kept, normed)
+    if block.header.architecture == "plamo2":
+        return _split(block, kept, normed)
     graph, slots, part, get, one = block.graph, block.slots, block.part, block.header.get, block.model.block == "mamba1"
     inner, state, kernel = Dim("inner", get("ssm.inner_size") or 2 * block.embedding), get("ssm.state_size") or 16, (get("ssm.conv_kernel") or 4) - 1
     ranks = Dim("time_steps", get("ssm.time_step_rank") or 0)
@@ -54,11 +57,7 @@ def scan(block: Block, kept: Tensor, source: Tensor) -> Rest:
     else:
         step = graph.new("step", (ranks, part, slots), graph.view(packed))
         sides = [graph.view(hidden), graph.view(hidden)]
-    size = inner * state
-    found = graph.new("scanned", (Dim("scanned", inner * block.rows + size * slots),), viewed, step, *sides, graph.view(copies(block)))
-    if slots > 1:
-        graph.sink(graph.view(graph.new("states", (Dim("state", size), slots - 1), graph.view(copies(block)))))
-    graph.sink(graph.view(found))
+    found = _scanned(block, inner, state, viewed, step, *sides)
 
     def rest() -> Tensor:
         lengths = (inner, part, slots)
@@ -84,6 +83,40 @@ def _short(block: Block, kept: Tensor, normed: Tensor) -> Rest:
         found = graph.over("gated", size, gate, graph.new("gated", size, convolved))
         return graph.view(graph.new("recurrent", size, found))
     return rest
+
+
+def _split(block: Block, kept: Tensor, normed: Tensor) -> Rest:
+    """The scan of plamo2: its input is split by heads, and what mixes into it comes from a product of the convolved part."""
+    graph, slots, part, get = block.graph, block.slots, block.part, block.header.get
+    inner, state, kernel = Dim("inner", get("ssm.inner_size")), get("ssm.state_size"), (get("ssm.conv_kernel") or 4) - 1
+    heads, narrow, size = Dim("time_steps", get("ssm.time_step_rank")), max(64, block.embedding // 16), (inner, part, slots)
+    both = (Dim("inner_twice", 2 * inner), part, slots)
+    packed = graph.new("packed", both, graph.view(graph.new("packed", both, graph.view(normed))))
+    convolved = graph.new("convolved", (Dim("kernel_and_rows", kernel + part), inner, slots), graph.view(kept),
+                          graph.view(graph.new("packed", size, graph.view(packed))))
+    graph.sink(graph.view(convolved))
+    hidden = graph.new("hidden", size, convolved)
+    mixed = graph.new("mixed", (2 * state + narrow, part, slots), hidden)
+    step = graph.new("step", (heads, part, slots), graph.new("step", (narrow, part, slots), graph.view(mixed)))
+    sides = [graph.view(graph.new("mixed", (state, part, slots), graph.view(mixed))) for dummy in "bc"]
+    viewed = graph.view(hidden)
+    scanned = _scanned(block, inner, state, viewed, step, *sides)
+
+    def rest() -> Tensor:
+        gate = graph.new("gate", size, graph.view(packed))
+        total = graph.over("hidden", size, graph.view(scanned), graph.new("hidden", size, viewed))
+        return graph.view(graph.new("recurrent", (block.embedding, part, slots), graph.view(graph.new("hidden", size, gate, total))))
+    return rest
+
+
+def _scanned(block: Block, inner: Dim, state: int, *sources: Tensor) -> Tensor:
+    """The scan and the states after it, which are written back."""
+    graph, slots, size = block.graph, block.slots, inner * state
+    found = graph.new("scanned", (Dim("scanned", inner * block.rows + size * slots),), *sources, graph.view(copies(block)))
+    if slots > 1:
+        graph.sink(graph.view(graph.new("states", (Dim("state", size), slots - 1), graph.view(copies(block)))))
+    graph.sink(graph.view(found))
+    return found
 
 
 def delta(block: Block, normed: Tensor) -> Tensor:
@@ -119,6 +152,34 @@ def delta(block: Block, normed: Tensor) -> Tensor:
     gate = graph.new("gate", lengths, graph.view(graph.new("gate", (inner, rows), normed)))
     found = graph.over("hidden", lengths, found, gate)
     return graph.view(graph.new("recurrent", (block.embedding, part, slots), graph.view(found)))
+
+
+def kda(block: Block, normed: Tensor) -> Tensor:
+    """Kimi's delta attention: three short convolutions, and a decay for each channel."""
+    graph, slots, part, rows, get = block.graph, block.slots, block.part, block.rows, block.header.get
+    head = Dim("head", get("kda.head_dim") or 128)
+    heads = Dim("heads", largest(get("attention.head_count")))
+    inner, kernel = Dim("inner", head * heads), (get("ssm.conv_kernel") or 4) - 1
+    kept, convolved = graph.new("states", (kernel, 3 * inner, slots), copies(block)), []
+    for letter in "qkv":
+        packed = graph.new(letter, (inner, rows), normed)
+        made = graph.new("convolved", (Dim("kernel_and_rows", kernel + part), inner, slots), graph.view(kept), graph.view(packed))
+        graph.sink(graph.view(made))
+        convolved.append(made)
+    state = graph.new("states", (inner, head, slots), copies(block))
+    sides = []
+    for letter, source in zip("qkv", convolved):
+        for dummy in range(2 if letter == "v" else 3):  # the convolution, its activation, and the norm of queries and keys
+            source = graph.new(letter, (inner, rows), graph.view(source) if source.lengths == (inner, rows) else source)
+        sides.append(graph.view(source))
+    decay = graph.new("decay", (inner, rows), graph.view(graph.new("decay", (inner, rows), graph.new("low_rank", (head, rows), normed))))
+    beta = graph.new("step", (heads, rows), graph.view(graph.new("step", (heads, rows), normed)))
+    found = graph.new("scanned", (inner, Dim("rows_and_states", rows + head * slots)), *sides, decay, beta, graph.view(state))
+    graph.sink(graph.view(found))
+    found = graph.new("hidden", (inner, rows), graph.view(graph.new("hidden", (inner, rows), graph.view(found))))
+    gate = graph.new("gate", (inner, rows), graph.view(graph.new("gate", (inner, rows), graph.new("low_rank", (head, rows), graph.view(normed)))))
+    found = graph.over("hidden", (inner, rows), found, gate)
+    return graph.new("recurrent", (block.embedding, rows), graph.new("hidden", (inner, rows), found))
 
 
 def rwkv7(block: Block, source: Tensor, states: tuple[Tensor, Tensor], first: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:

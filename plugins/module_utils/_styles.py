@@ -34,7 +34,7 @@ class Style:
     `normed`: the embeddings are. `skip`: they are added to each layer. `joined`: gate and up of experts are one product.
     `unpacked`: keys and values come from a latent row. `masked`: so many logits are masked, in a copy of all.
     `apart_from` so many tensors a layer on, the feed-forward beside attention has a norm of its own. `mixed`: embeddings as input are mixed in.
-    `indexed`: an indexer chooses what attention sees.
+    `indexed`: an indexer chooses what attention sees. `post`: a norm before the sum copies what is a view.
     `again`: the layer's input is added once more, to the norm of its sum with attention's output.
     """
 
@@ -65,6 +65,7 @@ class Style:
     mixed: bool = True
     apart_from: int = 0
     indexed: bool = False
+    post: bool = False
 
 
 def _rows(names: str, style: Style) -> Iterable[tuple[str, Style]]:
@@ -75,7 +76,7 @@ _PLACED = Style(copied=False, fused=True, ffn="plain", placed=True, inplace=Fals
 _ENCODER = Style(order="qkv", before=False, after=True, inplace=False, ffn="plain")
 STYLES: dict[str, Style] = dict((
     *_rows("""llama mistral3 qwen2 qwen3 qwen3moe gemma deci exaone ernie4_5 hunyuan-dense internlm2 maincoder minicpm nanbeige
-        pangu-embedded seed_oss xverse smollm3 minimax-m2 mamba mamba2 falcon-h1 bitnet""", Style()),
+        pangu-embedded seed_oss xverse smollm3 minimax-m2 minimax-01 mamba mamba2 falcon-h1 bitnet""", Style()),
     *_rows("olmo orion stablelm", Style(inplace=False)),
     *_rows("granite granitemoe granitehybrid hunyuan-moe ernie4_5-moe", Style(shared="add")), ("granite_swa", Style(order="qkv", shared="add")),
     ("chatglm", Style(fused_until=8, ffn="joined")), ("phi3", Style(fused_until=7, ffn="joined", residual="forward")),
@@ -97,8 +98,11 @@ STYLES: dict[str, Style] = dict((
     *_rows("deepseek2 dots1 mistral4 deepseek2-ocr", Style(weights="bias norm", shared="add")),
     ("hy_v3", Style(weights="bias norm", shared="add")), ("bailingmoe", Style(shared="add")), ("talkie", Style(normed=True, skip=True)),
     *_rows("muse-glimmer afmoe", Style(order="qkv", gate="wide", weights="bias norm", shared="add")), ("plamo3", Style(order="qkv", fused=True, ffn="joined")),
+    ("plamo2", Style(fused=True, ffn="joined", post=True)),
     *_rows("laguna spark2_5 step35", Style(order="qkv", gate="heads", weights="bias norm", shared="add")),
-    *_rows("deepseek32 glm-dsa", Style(weights="bias norm", shared="add", indexed=True)), ("cogvlm", Style(fused=True, mixed=False)), ("chameleon", Style(masked=8192)), ("minicpm3", Style(unpacked=True)),
+    *_rows("deepseek32 glm-dsa", Style(weights="bias norm", shared="add", indexed=True)),
+    ("kimi-linear", Style(copied=False, weights="bias norm", shared="add")),
+    ("cogvlm", Style(fused=True, mixed=False)), ("chameleon", Style(masked=8192)), ("minicpm3", Style(unpacked=True)),
     ("plm", Style(unpacked=True, ffn="plain")),
     ("cohere2moe", Style(order="qkv", parallel="late", shared="add")), ("grovemoe", Style(weights="apart norm", shared="chunks")),
     ("smallthinker", Style(order="qkv", router="source")), ("arctic", Style(router="source all")),
@@ -127,7 +131,7 @@ MIXTURES = frozenset("""afmoe arctic bailingmoe bailingmoe2 cohere2moe dbrx deep
 EITHER = frozenset("cohere2moe deepseek2 deepseek2-ocr mistral4 granite_swa hy_v3 qwen35moe qwen3next gemma4".split())
 """Files have gate and up of experts in one product or in two; which is not in their keys."""
 LEADING = frozenset("""deepseek deepseek2 deepseek2-ocr glm4moe dots1 bailingmoe2 mistral4 exaone-moe ernie4_5-moe lfm2moe afmoe laguna hy_v3 cohere2moe
-    step35 deepseek32 glm-dsa""".split())
+    step35 deepseek32 glm-dsa kimi-linear""".split())
 """The first `leading_dense_block_count` layers are no mixtures."""
 
 
