@@ -35,7 +35,8 @@ PARAMETERS = frozenset("""
     attention.kv_lora_rank attention.q_lora_rank attention.key_length_mla attention.value_length_mla attention.causal
     attention.indexer.head_count attention.indexer.key_length attention.indexer.top_k
     ssm.conv_kernel ssm.inner_size ssm.state_size ssm.time_step_rank ssm.group_count
-    full_attention_interval attention.recurrent_layers wkv.head_size token_shift_count kda.head_dim shortconv.l_cache
+    full_attention_interval attention.recurrent_layers time_mix_extra_dim time_decay_extra_dim attention.decay_lora_rank attention.iclr_lora_rank
+    attention.value_residual_mix_lora_rank attention.gate_lora_rank wkv.head_size token_shift_count kda.head_dim shortconv.l_cache
     pooling_type rope.dimension_count rope.scaling.type rope.scaling.factor rope.scaling.original_context_length
     has_vision_encoder projector_type vision.projector_type vision.projection_dim vision.embedding_length vision.feed_forward_length
     vision.image_size vision.patch_size vision.spatial_merge_size vision.projector.scale_factor vision.image_max_pixels

@@ -19,7 +19,7 @@ from ._gemma3n import Gemma3n
 from ._gemma4 import Gemma4
 from ._graph import Graph, Tensor
 from ._lightning import Lightning
-from ._recurrent import delta, kda, read_rwkv, read_states, rwkv7, rwkv_forward, scan
+from ._recurrent import delta, kda, read_rwkv, read_states, rwkv6, rwkv6_forward, rwkv7, rwkv_forward, scan
 from ._shape import Shape, at_layer, slides
 from ._styles import EITHER, STYLES, Style, copied, expert_width, forward_only, forward_width, mixed, shared_width
 
@@ -113,16 +113,16 @@ class Layers:
         return block.norm(total) if style.after else total
 
     def rwkv(self, current: Tensor) -> Graph:
-        """Layers of RWKV-7: the next one's states are read before a layer's channel mixing."""
-        block, first, states = self.block, None, read_rwkv(self.block)
+        """Layers of RWKV: the next one's states are read before a layer's channel mixing."""
+        block, first, states, six = self.block, None, read_rwkv(self.block), self.header.architecture == "rwkv6"
         current = self.graph.new("norm", current.lengths, current)
         for index in self.chosen:
-            joined, normed, first = rwkv7(block, current, states, first)
-            shift, last = states[0], index == self.chosen[-1]
+            joined, normed, first = (rwkv6 if six else rwkv7)(block, current, states, first)
+            shift, last, width = states[0], index == self.chosen[-1], forward_width(self.header, index)
             if not last:
                 states = read_rwkv(block)
-            current = rwkv_forward(block, joined, normed, shift, forward_width(self.header, index))
-        return block.finish(block.last(current))
+            current = rwkv6_forward(block, joined, normed, shift, width, last) if six else rwkv_forward(block, joined, normed, shift, width)
+        return block.finish(current if six else block.last(current))
 
     def first_part(self, source: Tensor, index: int) -> Tensor:
         """What a layer does before its feed-forward."""

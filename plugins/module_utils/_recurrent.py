@@ -182,7 +182,7 @@ def kda(block: Block, normed: Tensor) -> Tensor:
     return graph.new("recurrent", (block.embedding, rows), graph.new("hidden", (inner, rows), found))
 
 
-def rwkv7(block: Block, source: Tensor, states: tuple[Tensor, Tensor], first: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+def rwkv7(block: Block, source: Tensor, states: tuple[Tensor, Tensor], first: Tensor | None) -> tuple[Tensor, Tensor, Tensor | None]:
     """Time mixing of RWKV-7: its sum with the source, its norm of it, and the values, which later layers (`first` given) mix with theirs."""
     graph, slots, part, rows, width, get = block.graph, block.slots, block.part, block.rows, block.embedding, block.header.get
     head = Dim("head", get("wkv.head_size") or 64)
@@ -238,6 +238,42 @@ def rwkv_forward(block: Block, joined: Tensor, normed: Tensor, shift: Tensor, wi
     mixed = graph.over("shifted", flat, graph.over("shifted", flat, graph.view(mixed), flatnormed), flatnormed)
     hidden = graph.over("hidden", (Dim("feed_forward", width), rows), graph.new("hidden", (Dim("feed_forward", width), rows), mixed))
     return graph.over("sum", flat, graph.new("down", flat, hidden), graph.view(joined))
+
+
+def rwkv6(block: Block, source: Tensor, states: tuple[Tensor, Tensor], first: Tensor | None) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Time mixing of RWKV-6: its sum with the source, and its norm."""
+    graph, slots, part, rows, width, get = block.graph, block.slots, block.part, block.rows, block.embedding, block.header.get
+    cube, flat, (shift, state) = (width, part, slots), (width, rows), states
+    normed = graph.new("norm", cube, graph.view(source))
+    mixed = graph.over("shifted", cube, graph.new("shifted", cube, graph.view(shift), graph.view(normed)), normed)
+    rank = Dim("mix_ranks", 5 * (get("time_mix_extra_dim") or 64))
+    packed = graph.new("low_rank", (rank, rows), graph.over("shifted", flat, graph.new("shifted", flat, graph.view(mixed)), graph.view(normed)))
+    five = graph.new("five", (*flat, 5), graph.new("low_rank", (rank, rows), graph.view(packed)))
+    five = graph.over("five", five.lengths, graph.over("five", five.lengths, five, graph.view(mixed)), graph.view(normed))
+    sides = [graph.view(graph.new(name, flat, graph.view(five))) for name in ("key", "value", "receptance")]
+    decay = graph.new("decay", flat, graph.new("low_rank", (get("time_decay_extra_dim") or 64, rows), graph.view(five)))
+    found = graph.new("scanned", (width, Dim("rows_and_states", rows + (get("wkv.head_size") or 64) * slots)), *sides, graph.view(decay), graph.view(state))
+    graph.sink(graph.view(found))
+    found = graph.new("hidden", flat, graph.view(graph.new("hidden", flat, graph.view(found))))
+    found = graph.over("hidden", flat, found, graph.new("gate", flat, graph.view(five)))
+    joined = graph.new("sum", cube, graph.view(graph.new("recurrent", flat, found)), graph.view(source))
+    after = graph.new("norm", cube, joined)
+    graph.sink(graph.view(graph.new("shifted", (width, 2, slots), graph.view(normed), graph.view(after))))
+    return joined, after, first
+
+
+def rwkv6_forward(block: Block, joined: Tensor, normed: Tensor, shift: Tensor, width: int, last: bool) -> Tensor:
+    """Channel mixing of RWKV-6, with a receptance; the last layer goes on with the rows that have outputs."""
+    graph, cube = block.graph, (block.embedding, block.part, block.slots)
+    mixed, normed = graph.view(graph.new("shifted", cube, graph.view(shift), graph.view(normed))), graph.view(normed)
+    mixed, normed = (block.last(mixed), block.last(normed)) if last else (mixed, normed)
+    flat = (block.embedding, block.outputs if last else block.rows)
+    mixed = graph.over("shifted", flat, mixed, normed)
+    receptance = graph.new("receptance", flat, graph.over("shifted", flat, graph.over("shifted", flat, mixed), normed))
+    key = graph.over("shifted", flat, graph.over("shifted", flat, mixed), normed)
+    down = graph.new("down", flat, graph.new("hidden", (Dim("feed_forward", width), flat[1]), key))
+    joined = graph.view(joined)
+    return graph.over("sum", flat, graph.over("receptance", flat, receptance, down), block.last(joined) if last else joined)
 
 
 def read_rwkv(block: Block) -> tuple[Tensor, Tensor]:

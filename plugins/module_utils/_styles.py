@@ -117,7 +117,7 @@ STYLES: dict[str, Style] = dict((
     ("nomic-bert-moe", replace(_ENCODER, fused_until=10, weights="")),
     ("nomic-bert", replace(_ENCODER, fused_until=10, ffn="gated")),
     ("jina-bert-v3", replace(_ENCODER, fused_until=14)),
-    ("rwkv7", Style(inplace=False)),
+    *_rows("rwkv6 rwkv7", Style(inplace=False)),
     *_rows("llama-embed eurobert dream llada llada-moe rnd1", Style(order="qkv")), ("gemma-embedding", Style(order="qkv", scaled=True)),
     ("neo-bert", Style(order="qkv", fused=True, ffn="joined")), ("modern-bert", Style(order="qkv", fused=True, ffn="joined", inplace=False, normed=True))))
 WIDE = frozenset("""llama granite granitemoe granite_swa granitehybrid dbrx phimoe minimax-m2 olmoe hunyuan-moe mistral3 minicpm jamba
