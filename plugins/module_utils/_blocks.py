@@ -15,7 +15,8 @@ from ._cache import KV_TYPES, Cells, Settings
 from ._gguf import Header
 from ._graph import Dim, Graph, Tensor
 from ._indexed import Indexer
-from ._shape import ALL_LOGITS, Layer, Shape, all_logits, at_layer, largest, slides, uncached
+from ._shape import ALL_ROWS, Layer, Shape, all_logits, at_layer, largest, slides, uncached
+from ._sparse import Sparse
 from ._styles import Style, copied, placed
 
 PRODUCTS = {"q": "query", "k": "keys", "v": "values"}
@@ -33,9 +34,11 @@ class Block:
         self.part = Dim("rows_a_slot", self.rows // settings.slots)
         self.embedding = Dim("embedding", model.embedding)
         self.alone = uncached(model)
-        asked = settings.embeddings and cells.ubatch.value != self.rows
-        self.outputs = (Dim("micro_batch", cells.ubatch.value) if asked else self.rows) if settings.embeddings or all_logits(header, False) else self.slots
-        self.indexer = Indexer(self) if style.indexed else None
+        every = settings.embeddings or all_logits(header, False) or header.architecture in ALL_ROWS
+        asked = self.rows if cells.ubatch.value == self.rows or not settings.embeddings else Dim("micro_batch", cells.ubatch.value)
+        self.outputs = asked if every else self.slots
+        self.indexer = Indexer(self) if style.indexed and model.mla else None
+        self.sparse = Sparse(self) if style.indexed and not model.mla else None
         self.turn_back: Callable[[Tensor], Tensor] | None = None
         """What undoes the rotation of values, once attention's result is used."""
 
@@ -79,8 +82,8 @@ class Block:
         return next(source.lengths[-1] for source in sources if source.lengths)
 
     def last(self, source: Tensor) -> Tensor:
-        """The rows that have outputs; some architectures go on with all."""
-        if self.header.architecture in ALL_LOGITS:
+        """The rows that have outputs; cogvlm goes on with all."""
+        if self.style.unchosen:
             return source
         return self.graph.new(source.name, (source.lengths[0] if source.lengths else self.embedding, self.outputs), source, self.input("outputs", self.outputs))
 
@@ -104,6 +107,8 @@ class Block:
 
     def attention(self, source: Tensor, layer: Layer, index: int) -> Tensor:
         """Attention up to its output matrix (`out`)."""
+        if self.sparse and self.sparse.serves(index):
+            return self.sparse.attend(source, layer, index)
         graph, rows, style, name = self.graph, self.rows, self.style, self.header.architecture
         heads, stored = (self.header.get(f"attention.head_count{kind}") for kind in ("", "_kv"))
         kv = Dim("kv_heads", layer.kv_heads or at_layer(heads if stored is None else stored, index))
@@ -203,14 +208,19 @@ class Block:
 
         def pad(letter: str, size: int) -> Tensor:
             return graph.view(graph.new("padded", (size, kv, padded), graph.view(made[letter])))
-        if self.settings.flash_attention:
+        if self.settings.flash_attention and not self.style.biased:
             query = graph.view(made["q"])
             keys = graph.new("padded", (key, padded, kv), pad("k", key), width=2)
             values = graph.new("padded", (value, padded, kv), pad("v", value), width=2)
             return graph.view(graph.new("attended", (value, heads, rows), query, keys, values, self.input(f"{side}mask", padded, rows, width=2)))
         values = graph.new("values", (padded, value, kv), pad("v", value))
         scores = graph.new("scores", (padded, rows, heads, 1), pad("k", key), graph.view(made["q"]))
-        scores = graph.over("scores", scores.lengths, scores, self.input(f"{side}mask", padded, rows))
+        if self.style.biased:
+            bias = graph.new("bias", (heads, rows * rows), graph.view(self.input("distances", rows, rows)))
+            bias = graph.new("bias", (rows, rows, heads), graph.view(bias))
+            scores = graph.over("scores", scores.lengths, scores, graph.new("bias", scores.lengths, bias))
+        mask = self.input(f"{side}mask", padded, rows, width=2 if self.settings.flash_attention else 4)
+        scores = graph.over("scores", scores.lengths, scores, mask)
         found = graph.new("attended", (value, rows, heads), values, scores)
         return graph.view(graph.new("attended", (value, heads, rows), graph.view(found)))
 

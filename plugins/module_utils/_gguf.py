@@ -33,7 +33,7 @@ PARAMETERS = frozenset("""
     attention.head_count attention.head_count_kv attention.key_length attention.value_length attention.key_length_swa
     attention.value_length_swa attention.sliding_window attention.sliding_window_pattern attention.shared_kv_layers
     attention.kv_lora_rank attention.q_lora_rank attention.key_length_mla attention.value_length_mla attention.causal
-    attention.indexer.head_count attention.indexer.key_length attention.indexer.top_k
+    attention.indexer.head_count attention.indexer.key_length attention.indexer.top_k attention.indexer.block_size
     ssm.conv_kernel ssm.inner_size ssm.state_size ssm.time_step_rank ssm.group_count
     full_attention_interval attention.recurrent_layers time_mix_extra_dim time_decay_extra_dim attention.decay_lora_rank attention.iclr_lora_rank
     attention.value_residual_mix_lora_rank attention.gate_lora_rank wkv.head_size token_shift_count kda.head_dim shortconv.l_cache

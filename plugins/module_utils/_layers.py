@@ -56,7 +56,7 @@ def _complete(header: Header, model: Shape) -> bool:
     if model.mla:
         needed += ["attention.kv_lora_rank", "rope.dimension_count", "attention.key_length_mla", "attention.value_length_mla"]
     if STYLES[header.architecture].indexed:
-        needed += ["attention.indexer.key_length", "attention.indexer.head_count", "attention.indexer.top_k"]
+        needed += [f"attention.indexer.{name}" for name in ("key_length", "head_count", "top_k", *(() if model.mla else ("block_size",)))]
     if model.block == "delta":
         needed += [f"ssm.{name}" for name in ("inner_size", "state_size", "group_count", "time_step_rank")]
     if model.block not in ("mamba1", "mamba2", "rwkv") or any(layer.kv_heads for layer in model.layers):
@@ -241,7 +241,7 @@ class Layers:
 
 def replayed(header: Header, model: Shape, style: Style) -> list[int]:
     """The layers that are built: all, but for an even number of periods where they repeat, as two periods later the same room is used again."""
-    if style.indexed:  # each layer has an input of its own, which has room from the start
+    if style.indexed and model.mla:  # each layer has an input of its own, which has room from the start
         return list(range(len(model.layers)))
     kinds = [_kind(header, model, style, index) for index in range(len(model.layers))]
     count = len(kinds)

@@ -26,6 +26,8 @@ NO_LOGITS = CACHELESS - {"dream", "llada", "llada-moe", "rnd1"} | {"t5encoder", 
 """Asked for embeddings, these compute no logits; others do for every token, unless the file says how to pool."""
 ALL_LOGITS = frozenset(("cogvlm", "t5"))
 """Logits of every token, asked for or not."""
+ALL_ROWS = frozenset(("t5encoder",))
+"""All tokens have an output."""
 UNFLASHED = frozenset(("grok",))
 """The engine turns flash attention off."""
 DENSE = frozenset("""llama mistral3 mistral4 qwen qwen2 qwen2moe qwen2vl qwen3 qwen3moe qwen3vl qwen3vlmoe phi2 phi3 phimoe gemma starcoder starcoder2
@@ -54,8 +56,8 @@ FULL_EVERY = {"qwen3next": 4, "qwen35": 4, "qwen35moe": 4, "minimax-01": 8}
 INDEXED = frozenset(("deepseek32", "glm-dsa", "minimax-m3"))
 """A second cache beside the first holds the keys of an indexer, and values that the engine allocates with them unless attention is latent."""
 
-ROUGH = frozenset(("minimax-01", "chameleon", "cogvlm", "t5", "t5encoder"))
-"""Their cache is known, their compute buffer is planned with a margin."""
+ROUGH = frozenset(("t5",))
+"""Its cache is known, its compute buffer is planned with a margin."""
 
 
 @dataclass(frozen=True)
@@ -117,8 +119,8 @@ def shape_of(header: Header) -> Shape:
 
 
 def uncached(model: Shape) -> bool:
-    """Attention over the tokens of a micro-batch alone (llama-embed has a cache and does not read it)."""
-    return not model.cached or model.architecture == "llama-embed"
+    """Attention over the tokens of a micro-batch alone (two have a cache and do not read it)."""
+    return not model.cached or model.architecture in ("llama-embed", "t5encoder")
 
 
 def all_logits(header: Header, embeddings: bool) -> bool:

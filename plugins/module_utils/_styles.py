@@ -35,6 +35,7 @@ class Style:
     `unpacked`: keys and values come from a latent row. `masked`: so many logits are masked, in a copy of all.
     `apart_from` so many tensors a layer on, the feed-forward beside attention has a norm of its own. `mixed`: embeddings as input are mixed in.
     `indexed`: an indexer chooses what attention sees. `post`: a norm before the sum copies what is a view.
+    `biased`: scores get a bias by distance, so that there is no flash attention. `unchosen`: the last layer goes on with all rows.
     `again`: the layer's input is added once more, to the norm of its sum with attention's output.
     """
 
@@ -66,6 +67,8 @@ class Style:
     apart_from: int = 0
     indexed: bool = False
     post: bool = False
+    biased: bool = False
+    unchosen: bool = False
 
 
 def _rows(names: str, style: Style) -> Iterable[tuple[str, Style]]:
@@ -100,9 +103,9 @@ STYLES: dict[str, Style] = dict((
     *_rows("muse-glimmer afmoe", Style(order="qkv", gate="wide", weights="bias norm", shared="add")), ("plamo3", Style(order="qkv", fused=True, ffn="joined")),
     ("plamo2", Style(fused=True, ffn="joined", post=True)),
     *_rows("laguna spark2_5 step35", Style(order="qkv", gate="heads", weights="bias norm", shared="add")),
-    *_rows("deepseek32 glm-dsa", Style(weights="bias norm", shared="add", indexed=True)),
+    *_rows("deepseek32 glm-dsa minimax-m3", Style(weights="bias norm", shared="add", indexed=True)),
     ("kimi-linear", Style(copied=False, weights="bias norm", shared="add")),
-    ("cogvlm", Style(fused=True, mixed=False)), ("chameleon", Style(masked=8192)), ("minicpm3", Style(unpacked=True)),
+    ("cogvlm", Style(fused=True, mixed=False, unchosen=True)), ("chameleon", Style(masked=8192)), ("minicpm3", Style(unpacked=True)),
     ("plm", Style(unpacked=True, ffn="plain")),
     ("cohere2moe", Style(order="qkv", parallel="late", shared="add")), ("grovemoe", Style(weights="apart norm", shared="chunks")),
     ("smallthinker", Style(order="qkv", router="source")), ("arctic", Style(router="source all")),
@@ -118,6 +121,7 @@ STYLES: dict[str, Style] = dict((
     ("nomic-bert", replace(_ENCODER, fused_until=10, ffn="gated")),
     ("jina-bert-v3", replace(_ENCODER, fused_until=14)),
     *_rows("rwkv6 rwkv7", Style(inplace=False)),
+    ("t5encoder", Style(order="qkv", copied=False, biased=True)),
     *_rows("llama-embed eurobert dream llada llada-moe rnd1", Style(order="qkv")), ("gemma-embedding", Style(order="qkv", scaled=True)),
     ("neo-bert", Style(order="qkv", fused=True, ffn="joined")), ("modern-bert", Style(order="qkv", fused=True, ffn="joined", inplace=False, normed=True))))
 WIDE = frozenset("""llama granite granitemoe granite_swa granitehybrid dbrx phimoe minimax-m2 olmoe hunyuan-moe mistral3 minicpm jamba
@@ -131,7 +135,7 @@ MIXTURES = frozenset("""afmoe arctic bailingmoe bailingmoe2 cohere2moe dbrx deep
 EITHER = frozenset("cohere2moe deepseek2 deepseek2-ocr mistral4 granite_swa hy_v3 qwen35moe qwen3next gemma4".split())
 """Files have gate and up of experts in one product or in two; which is not in their keys."""
 LEADING = frozenset("""deepseek deepseek2 deepseek2-ocr glm4moe dots1 bailingmoe2 mistral4 exaone-moe ernie4_5-moe lfm2moe afmoe laguna hy_v3 cohere2moe
-    step35 deepseek32 glm-dsa kimi-linear""".split())
+    step35 deepseek32 glm-dsa kimi-linear minimax-m3""".split())
 """The first `leading_dense_block_count` layers are no mixtures."""
 
 
