@@ -192,12 +192,37 @@ class Block:
                 made["v"] = graph.new("v", (widest, rows), made["v"])
             graph.sink(graph.view(made["v"]), self.input(f"{side}places_v", *places, width=8))
         query = graph.view(made["q"])
-        if flash:
+        if flash and not self.style.biased:
             return graph.view(graph.new("attended", (value, heads, rows), query, self.input(f"{side}mask", cells, rows, width=2)))
+        sources = [graph.new("values", (cells, value * layer.kv_heads), width=2)] if flash else []  # cached as flash attention wants them
         scores = graph.new("scores", (cells, rows // streams, heads, streams), query)
-        scores = graph.over("scores", scores.lengths, scores, self.input(f"{side}mask", cells, rows))
-        found = graph.new("attended", (value, rows // streams, heads, streams), scores)
+        if self.style.biased:
+            scores = graph.over("scores", scores.lengths, scores, self.bias(cells, heads))
+        scores = graph.over("scores", scores.lengths, scores, self.input(f"{side}mask", cells, rows, width=2 if flash else 4))
+        found = graph.new("attended", (value, rows // streams, heads, streams), *sources, scores)
         return graph.new("attended", (Dim("query", value * heads), rows), graph.view(found))
+
+    def bias(self, seen: int, heads: int) -> Tensor:
+        """What scores get by the distance of two tokens."""
+        graph, rows = self.graph, self.rows
+        found = graph.new("bias", (heads, seen * rows), graph.view(self.input("distances", seen, rows)))
+        return graph.new("bias", (seen, rows, heads), graph.view(found))
+
+    def cross(self, source: Tensor) -> Tensor:
+        """Attention over what an encoder gave: as many tokens as the model was trained for."""
+        graph, rows, layer, flash = self.graph, self.rows, self.model.layers[0], self.settings.flash_attention
+        heads, seen = Dim("heads", self.model.heads), Dim("encoded", self.header.get("context_length"))
+        given, row, kept = self.input("encoded", self.embedding, seen), (layer.value * heads, rows), (layer.key * layer.kv_heads, seen)
+        query = graph.view(graph.new("q", (layer.key * heads, rows), source))
+        keys, values = graph.view(graph.new("k", kept, given)), graph.view(graph.new("v", kept, given))
+        if flash:
+            keys, values = graph.new("k", kept, keys, width=2), graph.new("v", kept, values, width=2)
+            found = graph.view(graph.new("attended", row, query, keys, values, self.input("cross_mask", seen, rows, width=2)))
+        else:
+            values, scores = graph.new("v", kept, values), graph.new("scores", (seen, rows, heads), keys, query)
+            scores = graph.over("scores", scores.lengths, scores, self.input("cross_mask", seen, rows))
+            found = graph.new("attended", row, graph.view(graph.new("attended", row, values, scores)))
+        return graph.new("attention", (self.embedding, rows), found)
 
     def attend_alone(self, made: dict[str, Tensor], shapes: dict[str, Sequence[int]], index: int) -> Tensor:
         """Attention over the micro-batch itself, padded, without a cache."""
@@ -216,9 +241,7 @@ class Block:
         values = graph.new("values", (padded, value, kv), pad("v", value))
         scores = graph.new("scores", (padded, rows, heads, 1), pad("k", key), graph.view(made["q"]))
         if self.style.biased:
-            bias = graph.new("bias", (heads, rows * rows), graph.view(self.input("distances", rows, rows)))
-            bias = graph.new("bias", (rows, rows, heads), graph.view(bias))
-            scores = graph.over("scores", scores.lengths, scores, graph.new("bias", scores.lengths, bias))
+            scores = graph.over("scores", scores.lengths, scores, graph.new("bias", scores.lengths, self.bias(rows, heads)))
         mask = self.input(f"{side}mask", padded, rows, width=2 if self.settings.flash_attention else 4)
         scores = graph.over("scores", scores.lengths, scores, mask)
         found = graph.new("attended", (value, rows, heads), values, scores)

@@ -147,18 +147,3 @@ def _typed(elements: Formula, name: str, kind: str) -> Formula:
     """Bytes of elements of a cache type."""
     block_bytes, block = KV_TYPES[kind]
     return elements * named(f"{name}_bytes", block_bytes) // block
-
-
-def rotation(model: Shape, settings: Settings) -> Formula:
-    """Hadamard matrices, one for keys and one for values of each cache that is quantized."""
-    total = formula(0)
-    for window in (False, True):
-        layer = next((layer for layer in model.layers if layer.kv_heads and layer.window == window), None)
-        if layer is None or not model.cached:
-            continue
-        if KV_TYPES[settings.type_k][1] > 1 and layer.key % 64 == 0:
-            width = named("rotated_keys", layer.key & -layer.key)
-            total += 4 * width * width
-        if KV_TYPES[settings.type_v][1] > 1 and layer.value % 64 == 0 and not model.mla:
-            total += formula(4 * 64 * 64)
-    return total

@@ -21,7 +21,7 @@ from ._graph import Graph, Tensor
 from ._lightning import Lightning
 from ._recurrent import delta, kda, read_rwkv, read_states, rwkv6, rwkv6_forward, rwkv7, rwkv_forward, scan
 from ._shape import Shape, at_layer, slides
-from ._styles import EITHER, STYLES, Style, copied, expert_width, forward_only, forward_width, mixed, shared_width
+from ._styles import EITHER, GUESSES, STYLES, Style, copied, expert_width, forward_only, forward_width, mixed, shared_width
 
 SCANS = ("mamba1", "mamba2", "conv")
 OWN: dict[str, Any] = {"gemma3n": Gemma3n, "gemma4": Gemma4, "minimax-01": Lightning}
@@ -46,11 +46,22 @@ def graphs(header: Header, model: Shape, settings: Settings, cells: Cells) -> It
         yield own(block, replayed(header, model, style)).build() if own else Layers(block).build()
 
 
+def guesses(header: Header, model: Shape, settings: Settings, cells: Cells) -> Iterator[Graph]:
+    """What a file may have whose architecture is not known, or that lacks a key which the graph needs."""
+    block = "mamba2" if header.get("ssm.inner_size") and model.block in ("mamba2", "kda") else model.block if model.block == "rwkv" else None
+    layers = model.layers if block else tuple(replace(layer, recurrent=False) for layer in model.layers)
+    simple = replace(model, mla=False, block=block, layers=layers)
+    for style in GUESSES:
+        yield Layers(Block(header, simple, settings, cells, style)).build()
+
+
 def _complete(header: Header, model: Shape) -> bool:
-    """Whether the keys are there that the graph needs. Mixtures of bert are another graph."""
+    """Whether the keys are there that the graph needs."""
     get, needed = header.get, []
     if STYLES[header.architecture].unpacked:
         needed += ["attention.kv_lora_rank", "rope.dimension_count"]
+    if header.architecture == "t5":
+        needed.append("context_length")
     if header.architecture == "gemma3n":
         needed.append("embedding_length_per_layer_input")
     if model.mla:
@@ -61,7 +72,7 @@ def _complete(header: Header, model: Shape) -> bool:
         needed += [f"ssm.{name}" for name in ("inner_size", "state_size", "group_count", "time_step_rank")]
     if model.block not in ("mamba1", "mamba2", "rwkv") or any(layer.kv_heads for layer in model.layers):
         needed.append("attention.head_count")
-    return all(get(name) for name in needed) and not (header.architecture == "bert" and get("expert_used_count"))
+    return all(get(name) for name in needed)
 
 
 class Layers:
@@ -89,6 +100,9 @@ class Layers:
         if style.parallel:
             return self.parallel(source, index, last)
         found = self.first_part(source, index)
+        if style.crossed:
+            source = block.add(found, source)
+            found = block.cross(block.norm(source))
         if style.router:
             return self.routed(source, found, index, last)
         if last and (not style.early or self.model.layers[index].recurrent):

@@ -56,9 +56,6 @@ FULL_EVERY = {"qwen3next": 4, "qwen35": 4, "qwen35moe": 4, "minimax-01": 8}
 INDEXED = frozenset(("deepseek32", "glm-dsa", "minimax-m3"))
 """A second cache beside the first holds the keys of an indexer, and values that the engine allocates with them unless attention is latent."""
 
-ROUGH = frozenset(("t5",))
-"""Its cache is known, its compute buffer is planned with a margin."""
-
 
 @dataclass(frozen=True)
 class Layer:
@@ -78,11 +75,9 @@ class Shape:
 
     `block` names the recurrent block: mamba1, mamba2, delta, kda, lightning, rwkv, conv or None. `window` is in tokens.
     `mla` caches one latent row a token and no values. `cached` is False for encoders, `causal` where a token sees the later ones too.
-    `rough`: the compute buffer gets a margin.
     """
 
     architecture: str
-    rough: bool
     cached: bool
     causal: bool
     embedding: int
@@ -103,7 +98,7 @@ def shape_of(header: Header) -> Shape:
         if not header.get(key):
             raise FleetError("The model cannot be planned without its shape", f"architecture {name}", f"no {key}",
                              "Check that the file is a language model and not a projector or an adapter.")
-    known = name in DENSE or name in WINDOWED or name in ENCODERS or name in RECURRENT or name in HYBRID
+    known = _known(name)
     if not known:
         notes.append(f"The architecture {name} is not known here: every layer is planned with full attention, compute with a margin.")
     if not header.complete:
@@ -111,11 +106,15 @@ def shape_of(header: Header) -> Shape:
     block = RECURRENT.get(name) or HYBRID.get(name) or (None if known else _guess_block(header))
     window = _window(header)
     return Shape(
-        architecture=name, rough=not known or name in ROUGH, cached=name not in CACHELESS,
+        architecture=name, cached=name not in CACHELESS,
         causal=name not in NONCAUSAL and header.causal is not False, embedding=header.get("embedding_length"),
         vocabulary=header.vocab_size,
         heads=largest(header.get("attention.head_count")), layers=_layers(header, window, known), window=window,
         mla=known and bool(header.get("attention.key_length_mla")), block=block, state_bytes=_state_bytes(header, block), notes=tuple(notes))
+
+
+def _known(name: str) -> bool:
+    return name in DENSE or name in WINDOWED or name in ENCODERS or name in RECURRENT or name in HYBRID
 
 
 def uncached(model: Shape) -> bool:
@@ -190,7 +189,7 @@ def _layer(header: Header, index: int, slides: bool, shares: bool) -> Layer:
     if name in CACHELESS or name in RECURRENT or shares or (recurrent and name in HYBRID and name != "falcon-h1"):
         kv_heads = 0
     key, value = _head_sizes(header, slides)
-    index = (header.get("attention.indexer.key_length") or 0) if name in INDEXED and index_cached(header, index) else 0
+    index = (header.get("attention.indexer.key_length") or 0) if (name in INDEXED or not _known(name)) and index_cached(header, index) else 0
     return Layer(kv_heads, key, value, slides and bool(kv_heads), recurrent, index)
 
 
@@ -216,7 +215,7 @@ def _is_recurrent(header: Header, index: int, kv_heads: int) -> bool:
     if name in RECURRENT or name == "falcon-h1":
         return True
     if name not in HYBRID:  # unknown: state in every layer, besides its cache
-        return name not in DENSE and name not in WINDOWED and name not in ENCODERS and bool(header.get("ssm.inner_size"))
+        return not _known(name) and bool(header.get("ssm.inner_size") or header.get("kda.head_dim"))
     if name in FULL_EVERY:
         listed = header.get("attention.recurrent_layers")
         if isinstance(listed, list):
@@ -228,7 +227,8 @@ def _is_recurrent(header: Header, index: int, kv_heads: int) -> bool:
 
 
 def _guess_block(header: Header) -> str | None:
-    return "mamba2" if header.get("ssm.inner_size") else None
+    kinds = [kind for kind, key in (("mamba2", "ssm.inner_size"), ("kda", "kda.head_dim")) if header.get(key)]
+    return max(kinds, key=lambda kind: _state_bytes(header, kind), default=None)
 
 
 def _state_bytes(header: Header, block: str | None) -> int:

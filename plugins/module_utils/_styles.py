@@ -36,6 +36,7 @@ class Style:
     `apart_from` so many tensors a layer on, the feed-forward beside attention has a norm of its own. `mixed`: embeddings as input are mixed in.
     `indexed`: an indexer chooses what attention sees. `post`: a norm before the sum copies what is a view.
     `biased`: scores get a bias by distance, so that there is no flash attention. `unchosen`: the last layer goes on with all rows.
+    `crossed`: each layer attends to what an encoder gave, too.
     `again`: the layer's input is added once more, to the norm of its sum with attention's output.
     """
 
@@ -69,6 +70,7 @@ class Style:
     post: bool = False
     biased: bool = False
     unchosen: bool = False
+    crossed: bool = False
 
 
 def _rows(names: str, style: Style) -> Iterable[tuple[str, Style]]:
@@ -121,12 +123,15 @@ STYLES: dict[str, Style] = dict((
     ("nomic-bert", replace(_ENCODER, fused_until=10, ffn="gated")),
     ("jina-bert-v3", replace(_ENCODER, fused_until=14)),
     *_rows("rwkv6 rwkv7", Style(inplace=False)),
-    ("t5encoder", Style(order="qkv", copied=False, biased=True)),
+    ("t5encoder", Style(order="qkv", copied=False, biased=True)), ("t5", Style(copied=False, biased=True, crossed=True)),
     *_rows("llama-embed eurobert dream llada llada-moe rnd1", Style(order="qkv")), ("gemma-embedding", Style(order="qkv", scaled=True)),
     ("neo-bert", Style(order="qkv", fused=True, ffn="joined")), ("modern-bert", Style(order="qkv", fused=True, ffn="joined", inplace=False, normed=True))))
 WIDE = frozenset("""llama granite granitemoe granite_swa granitehybrid dbrx phimoe minimax-m2 olmoe hunyuan-moe mistral3 minicpm jamba
     llama-embed minimax-01 arctic nomic-bert-moe""".split())
 """`feed_forward_length` is the width of an expert, whatever another key says."""
+_HEAVY = Style(order="qkv", gate="wide", inplace=False, weights="bias norm", shared="add", unchosen=True)
+GUESSES = (_HEAVY, replace(_HEAVY, fused=True, ffn="joined"), replace(_HEAVY, biased=True))
+"""How an architecture without a row may be; among them the largest is planned."""
 MIXTURES = frozenset("""afmoe arctic bailingmoe bailingmoe2 cohere2moe dbrx deepseek deepseek2 deepseek2-ocr deepseek32 dots1 ernie4_5-moe exaone-moe gemma4
     glm-dsa glm4moe gpt-oss granite granite_swa granitehybrid granitemoe grok grovemoe hunyuan-moe hy_v3 jamba kimi-linear laguna lfm2moe llada-moe
     llama llama-embed llama4 mellum mimo2 minicpm minimax-01 minimax-m2 minimax-m3 mistral3 mistral4 nemotron_h nemotron_h_moe nomic-bert-moe olmoe phimoe
@@ -162,7 +167,7 @@ def placed(model: Shape, layer: Layer, index: int) -> bool:
 def mixed(header: Header, index: int) -> bool:
     """Whether a layer is a mixture of experts."""
     name, get = header.architecture, header.get
-    if not get("expert_used_count") or name not in MIXTURES:
+    if not get("expert_used_count") or (name in STYLES and name not in MIXTURES):
         return False
     if name == "nomic-bert-moe":
         return bool(get("moe_every_n_layers")) and index % get("moe_every_n_layers") == 1
@@ -187,8 +192,10 @@ def forward_width(header: Header, index: int) -> int:
 
 def expert_width(header: Header, index: int) -> int:
     """The width of one expert."""
-    width = at_layer(header.get("feed_forward_length"), index)
-    return width if header.architecture in WIDE else at_layer(header.get("expert_feed_forward_length"), index) or width
+    width, own = at_layer(header.get("feed_forward_length"), index), at_layer(header.get("expert_feed_forward_length"), index)
+    if header.architecture not in STYLES:
+        return max(width, own)
+    return width if header.architecture in WIDE else own or width
 
 
 def shared_width(header: Header, index: int) -> int:
