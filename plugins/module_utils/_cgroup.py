@@ -315,9 +315,12 @@ def cpuset(tree: Tree, pid: str = "self") -> Optional[frozenset[int]]:
 
 
 def _limit(tree: Tree, level: Level, stat_lines: Mapping[str, int]) -> Optional[int]:
-    """The level's limit in bytes. Version 1 also tells the smallest of the levels above, seen from here or not."""
-    name = "memory.max" if level.version == 2 else "memory.limit_in_bytes"
-    told = [tree.read_int(f"{level.path}/{name}"), stat_lines.get("hierarchical_memory_limit")]
+    """The level's limit in bytes. Version 1 also tells the smallest of the levels above, seen from here or not.
+
+    Above `memory.high` nobody is ended, but the kernel holds every process back: a model whose memory cannot be dropped stands still there.
+    """
+    names = ("memory.max", "memory.high") if level.version == 2 else ("memory.limit_in_bytes",)
+    told = [*(tree.read_int(f"{level.path}/{name}") for name in names), stat_lines.get("hierarchical_memory_limit")]
     return min((limit for limit in told if limit is not None and 0 <= limit < UNLIMITED_BYTES), default=None)
 
 

@@ -168,6 +168,21 @@ CASES = {
              {f"{CG}/a/memory.max": f"{GIB}\n", f"{CG}/a/memory.current": f"{2 * GIB}\n"}),
         {"memory_available_bytes": 0},
     ),
+    "held back before the limit": (
+        host(process("0::/a/b\n", mounts=V2_MOUNT), {
+            f"{CG}/a/memory.max": f"{8 * GIB}\n", f"{CG}/a/memory.high": f"{4 * GIB}\n", f"{CG}/a/memory.current": f"{GIB}\n",
+            f"{CG}/a/b/memory.max": "max\n", f"{CG}/a/b/memory.high": "max\n"}),
+        {"memory_limit_bytes": 4 * GIB, "memory_available_bytes": 3 * GIB},
+    ),
+    "a burst above the quota does not last": (
+        host(cpus(4), process("0::/a\n", mounts=V2_MOUNT), {f"{CG}/a/cpu.max": "200000 100000\n", f"{CG}/a/cpu.max.burst": "100000\n"}),
+        {"quota_cores": 2.0, "usable_cores": 2},
+    ),
+    "the siblings of all cores are offline": (
+        host(cpus(4), {f"{CPU}/online": "0-3\n", **{f"{CPU}/cpu{cpu}/topology/core_cpus_list": f"{cpu}\n" for cpu in range(4)},
+                       **{f"{CPU}/cpu{cpu}/topology/core_cpus_list": f"{cpu - 4},{cpu}\n" for cpu in range(4, 8)}}),
+        {"allowed_cpus": [0, 1, 2, 3], "physical_cores_allowed": 4, "smt": False},
+    ),
     "hybrid groups: processors v1, the rest v2": (
         host(process("3:cpu,cpuacct:/s\n0::/s/u\n",
                      mounts=f"31 23 0:28 / {CG}/unified rw - cgroup2 cgroup2 rw\n" + v1_mounts(names=("cpu,cpuacct",))), {
