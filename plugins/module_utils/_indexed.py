@@ -45,9 +45,8 @@ class Indexer:
             weights = graph.new("index_weights", (self.heads, rows), graph.view(graph.new("index_weights", (self.heads, rows), source)))
             scores = graph.new("index_scores", (self.cells, rows), graph.view(query), weights, block.input("index_mask", self.cells, rows, width=2))
             self.choice = graph.new("choice", (self.best, rows), graph.new("choice", (self.best, rows), scores))
-        assert self.choice is not None  # the first layer has an indexer
         mask = block.input("mask", self.cells, rows, width=width)
-        hidden = graph.view(graph.over("mask", mask.lengths, mask, width=width), zeros, graph.view(self.choice))
+        hidden = graph.view(graph.over("mask", mask.lengths, mask, width=width), zeros, graph.view(self.choice or zeros))
         return graph.over("mask", mask.lengths, graph.view(hidden), mask, width=width)
 
     def places(self) -> Tensor:

@@ -198,7 +198,7 @@ class Layers:
         if self.style.router == "source":
             ranked = block.router(source, count)
             choice = block.chosen(block.last(ranked) if last else ranked, used)
-            found, source = block.out(attended), source
+            found = block.out(attended)
             joined = block.add(block.last(found), block.last(source)) if last else block.add(found, source)
             return block.add(block.mixture(block.norm(joined), used, count, width, choice), joined)
         source = block.last(source) if last else source

@@ -54,15 +54,15 @@ class Sparse:
 
     def streams(self, source: Tensor, query: Tensor, width: Dim) -> Tensor:
         """Each slot's tokens see that slot's cache."""
-        graph, part, found, asked = self.graph, self.block.part, None, None
+        graph, part, asked = self.graph, self.block.part, None
+        found: Tensor | None = None
         for stream in range(self.block.slots):
             keys = graph.new("index_keys", (self.key, self.cells), graph.view(self.block.input("index_slots", self.cells, self.block.slots)))
             asked = asked or graph.view(self.indexed(source, self.heads))
             attended = graph.new("attended", (width, part), query, self.mask(keys, asked))
             attended = graph.view(graph.new("attended", (width, part), graph.view(attended)))
             found = graph.new("attended", (width, part * (stream + 1)), found, attended) if found else attended
-        assert found is not None
-        return found
+        return found or source
 
     def mask(self, keys: Tensor, asked: Tensor) -> Tensor:
         """What one slot's tokens may see: the blocks with the best scores."""
