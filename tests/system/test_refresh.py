@@ -45,7 +45,11 @@ def edge(tmp_path_factory: pytest.TempPathFactory) -> Edge:
 
 @pytest.fixture(scope="module")
 def hosts() -> dict[str, Host]:
-    return {name: on(name) for name in groups()["localai_server"]}
+    """The servers, each with its model loaded, as one that is in use has it."""
+    found = {name: on(name) for name in groups()["localai_server"]}
+    question = {"model": MODEL, "max_tokens": 1, "messages": [{"role": "user", "content": "Hello"}]}
+    assert [asked(host, "localai", "/v1/chat/completions", question)[0] for host in found.values()] == [200] * len(found)
+    return found
 
 
 @pytest.fixture(scope="module", autouse=True)
