@@ -81,6 +81,10 @@ def state(host: Host) -> dict[str, Any]:
     }
 
 
+def states(hosts: dict[str, Host]) -> dict[str, dict[str, Any]]:
+    return {name: state(host) for name, host in hosts.items()}
+
+
 def locked() -> str:
     return yaml.safe_load(LOCK.read_text())["models"][MODEL]["files"][0]["sha256"]
 
@@ -101,7 +105,6 @@ def hub_has(newer: bool) -> None:
 def proposed(playbook: Callable[..., Run]) -> Run:
     """A run that proposes another good file."""
     hub_has(newer=True)
-    hub("/__requests__", method="DELETE")
     run = playbook("refresh_models", *arguments())
     assert run.code == 0 and PROPOSAL.exists(), run.output[-4000:]
     return run
@@ -121,13 +124,13 @@ def test_nothing_newer_costs_one_call_a_model(playbook: Callable[..., Run], host
 def test_the_reviewed_proposal_is_applied_taken_back_and_applied_again(
     playbook: Callable[..., Run], hosts: dict[str, Host], edge: Edge, proposed: Run,
 ) -> None:
-    before, lock, old = {name: state(host) for name, host in hosts.items()}, LOCK.read_bytes(), locked()
+    before, lock, old = states(hosts), LOCK.read_bytes(), locked()
     assert f"model {MODEL}: " in proposed.output and "when it is reviewed, go on with -e refresh_apply=true" in proposed.told
     assert "lab1: gemma-3-270m beside the old one, first" in proposed.output
     again = playbook("refresh_models", *arguments())
     assert (again.code, again.changed) == (0, 0), again.output[-3000:]
     moved_lock_is_refused(playbook)
-    assert LOCK.read_bytes() == lock and {name: state(host) for name, host in hosts.items()} == before, "nothing is changed yet"
+    assert LOCK.read_bytes() == lock and states(hosts) == before, "nothing is changed yet"
     hub("/__requests__", method="DELETE")
     with Clients(edge, NAMES) as clients:
         run = playbook("refresh_models", *APPLY)
@@ -136,24 +139,26 @@ def test_the_reviewed_proposal_is_applied_taken_back_and_applied_again(
         assert [entry["path"] for entry in hub("/__requests__") if "/api/models" in entry["path"]] == [], "exactly the reviewed proposal"
         new = locked()
         assert new != old and PREVIOUS.read_bytes() == lock and not PROPOSAL.exists()
-        now = {name: state(host) for name, host in hosts.items()}
+        now = states(hosts)
         site = playbook("site")
         assert (site.code, site.changed) == (0, 0), site.output[-4000:]
         back = playbook("rollback_models", *arguments())
         clients.some_more()
         assert back.code == 0, back.output[-4000:]
-        assert locked() == old and {name: state(host) for name, host in hosts.items()} == before
+        assert locked() == old and states(hosts) == before
         forward = playbook("rollback_models", *arguments())
         clients.some_more()
     assert forward.code == 0, forward.output[-4000:]
     assert clients.failed == [] and clients.answers > 10
-    assert locked() == new and {name: state(host) for name, host in hosts.items()} == now
+    assert locked() == new and states(hosts) == now
     for name, host in hosts.items():
         assert now[name]["container"] == before[name]["container"], "no container is made anew, the limit is back"
         assert set(now[name]["names"]) == set(NAMES) and len(set(now[name]["names"].values())) == 1
         assert not set(now[name]["names"].values()) & set(before[name]["names"].values())
         assert now[name]["loaded"] == [now[name]["names"][MODEL]] and not now[name]["journal"]
         assert {old, new} <= blobs(host)
+    verdict = playbook("verify")
+    assert verdict.code == 0, verdict.output[-4000:]
 
 
 def moved_lock_is_refused(playbook: Callable[..., Run]) -> None:
@@ -175,7 +180,7 @@ def moved_lock_is_refused(playbook: Callable[..., Run]) -> None:
 def test_a_bad_model_never_gets_a_name(
     playbook: Callable[..., Run], hosts: dict[str, Host], edge: Edge, variant: "str | None", more: dict[str, Any], reason: str,
 ) -> None:
-    before, lock = {name: state(host) for name, host in hosts.items()}, LOCK.read_bytes()
+    before, lock = states(hosts), LOCK.read_bytes()
     if variant:
         publish(STATE / "hub", variant)
     else:
@@ -186,7 +191,7 @@ def test_a_bad_model_never_gets_a_name(
         clients.some_more()
     assert run.code != 0 and reason in run.told, run.output[-4000:]
     assert clients.failed == [] and clients.answers > 3
-    assert {name: state(host) for name, host in hosts.items()} == before
+    assert states(hosts) == before
     assert seen == {target for part in before.values() for target in part["names"].values()}
     assert LOCK.read_bytes() == lock
     listed = json.loads(edge.ask("GET", "/v1/models")[1])["data"]
@@ -198,13 +203,13 @@ def test_a_bad_model_never_gets_a_name(
 @pytest.mark.long
 def test_a_larger_model_takes_the_old_ones_place_on_drained_hosts(playbook: Callable[..., Run], hosts: dict[str, Host], edge: Edge) -> None:
     """The gate is told to take a slower one. Containers are made anew for it and for the way back, one host at a time."""
-    before, lock = {name: state(host) for name, host in hosts.items()}, LOCK.read_bytes()
+    before, lock = states(hosts), LOCK.read_bytes()
     publish(STATE / "hub", "slow")
     with Clients(edge, NAMES) as clients:
         run = playbook("refresh_models", *arguments(refresh_apply=True, refresh_speed_share=0.01))
         clients.some_more()
         assert run.code == 0 and "drained at the edge for it" in run.told, run.output[-4000:]
-        there = {name: state(host) for name, host in hosts.items()}
+        there = states(hosts)
         site = playbook("site")
         assert (site.code, site.changed) == (0, 0), site.output[-4000:]
         back = playbook("rollback_models", *arguments())
@@ -228,13 +233,13 @@ def test_a_wrong_template_never_gets_a_name(
     publish(STATE / "hub", "plain")
     for run in (playbook("refresh_models", *bare, *APPLY), playbook("site", *bare)):
         assert run.code == 0, run.output[-4000:]
-    before, lock = {name: state(host) for name, host in hosts.items()}, LOCK.read_bytes()
+    before, lock = states(hosts), LOCK.read_bytes()
     publish(STATE / "hub", "template")
     with Clients(edge, NAMES) as clients:
         run = playbook("refresh_models", *bare, *APPLY)
     assert run.code != 0 and "tokens of a chat template are in the answers" in run.told, run.output[-4000:]
     assert clients.failed == []
-    assert {name: state(host) for name, host in hosts.items()} == before
+    assert states(hosts) == before
     assert LOCK.read_bytes() == lock
     site = playbook("site")
     assert site.code == 0, site.output[-4000:]
@@ -242,7 +247,7 @@ def test_a_wrong_template_never_gets_a_name(
 
 @pytest.mark.long
 def test_a_killed_refresh_is_put_back_by_the_next_run(playbook: Callable[..., Run], hosts: dict[str, Host], edge: Edge) -> None:
-    before, lock = {name: state(host) for name, host in hosts.items()}, LOCK.read_bytes()
+    before, lock = states(hosts), LOCK.read_bytes()
     hub_has(newer=True)
     first = hosts[groups()["localai_server"][0]]
     with Clients(edge, NAMES) as clients:
@@ -254,7 +259,7 @@ def test_a_killed_refresh_is_put_back_by_the_next_run(playbook: Callable[..., Ru
         clients.some_more()
     assert run.code == 0 and "a refresh was interrupted" in run.told, run.output[-4000:]
     assert clients.failed == []
-    assert {name: state(host) for name, host in hosts.items()} == before
+    assert states(hosts) == before
     assert LOCK.read_bytes() == lock
 
 
