@@ -48,10 +48,14 @@ class Block:
             self.inputs[name] = self.graph.leaf(name, *lengths, width=width)
         return self.inputs[name]
 
+    def places(self) -> Tensor:
+        """Positions of the tokens, several for each in some architectures."""
+        return self.input("positions", Dim("positions", self.style.positions * self.rows))
+
     def start(self) -> Tensor:
         """Embeddings of the tokens, beside the place for embeddings that come as input."""
         graph, rows, row, style = self.graph, self.rows, (self.embedding, self.rows), self.style
-        placed = graph.new("positions", row, self.input("positions", Dim("positions", rows))) if self.header.architecture == "bert" else None
+        placed = graph.new("positions", row, self.places()) if self.header.architecture == "bert" else None
         if not style.mixed:
             tokens, given = graph.leaf("tokens", rows), graph.leaf("input_embeddings", *row)
             given.unread = True
@@ -64,7 +68,7 @@ class Block:
         if placed:
             found = self.add(placed, found)
         if style.placed:
-            found = self.add(found, graph.new("positions", row, self.input("positions", Dim("positions", rows))))
+            found = self.add(found, graph.new("positions", row, self.places()))
         if style.scaled:
             found = graph.over("embeddings", row, found, self.input("scale", 1, rows))
         return self.norm(found) if style.after or style.normed else found
@@ -131,7 +135,7 @@ class Block:
             if letter == "v" or not copied(self.header, layer, index, style):
                 item = graph.new(letter, size, item) if whole and matrix else item
             else:
-                places = (self.input("positions", Dim("positions", style.positions * rows)),) if placed(self.model, layer, index) else ()
+                places = (self.places(),) if placed(self.model, layer, index) else ()
                 item = graph.new(letter, size, graph.view(item), *places)
             if letter == "q" and name == "llama4" and not copied(self.header, layer, index, style):
                 item = graph.new(letter, size, graph.view(item), self.input("attention_scale", rows))
@@ -276,9 +280,9 @@ class Block:
         graph, rows, get = self.graph, self.rows, self.header.get
         heads, key, value = Dim("heads", at_layer(get("attention.head_count"), index)), Dim("key_length", layer.key), Dim("value_length", layer.value)
         rank, rope, ranks = Dim("kv_rank", get("attention.kv_lora_rank")), Dim("rope", get("rope.dimension_count")), get("attention.q_lora_rank")
-        shapes, places = {"q": (key, heads, rows), "k": (key, heads, rows), "v": (value, heads, rows)}, Dim("positions", rows)
+        shapes = {"q": (key, heads, rows), "k": (key, heads, rows), "v": (value, heads, rows)}
         packed = graph.new("q", (Dim("query_rank", ranks), rows), source) if ranks else source
-        made = {"q": graph.new("q", shapes["q"], graph.view(graph.new("q", (key * heads, rows), packed)), self.input("positions", places))}
+        made = {"q": graph.new("q", shapes["q"], graph.view(graph.new("q", (key * heads, rows), packed)), self.places())}
         if "k" in self.turned(layer):
             made["q"] = self.turn(made["q"], self.rotation("k", layer), shapes["q"])
         both = graph.new("kv", (rank + rope, rows), source)
@@ -287,7 +291,7 @@ class Block:
         if "v" in self.turned(layer):
             made["v"] = self.turn(made["v"], self.rotation("v", layer), shapes["v"])
             self.turn_back = lambda item: self.turn(item, self.rotation("v", layer), shapes["v"])
-        repeated = graph.new("k", (rope, heads, rows), graph.new("k", (rope, rows), graph.view(both), self.input("positions", places)))
+        repeated = graph.new("k", (rope, heads, rows), graph.new("k", (rope, rows), graph.view(both), self.places()))
         made["k"] = graph.new("k", shapes["k"], graph.view(whole), repeated)
         if "k" in self.turned(layer):
             made["k"] = self.turn(made["k"], self.rotation("k", layer), shapes["k"])
@@ -296,7 +300,7 @@ class Block:
     def moved(self, name: str, source: Tensor, lengths: Sequence[int]) -> Tensor:
         """The part that positions turn; in some architectures none does."""
         view = self.graph.view(source)
-        return self.graph.new(name, lengths, view, self.input("positions", Dim("positions", self.rows))) if self.style.copied else view
+        return self.graph.new(name, lengths, view, self.places()) if self.style.copied else view
 
     def attend_latent(self, query: Tensor, heads: int, rank: int, mask: Callable[[], Tensor]) -> Tensor:
         """Queries meet the latent rows; the result is unpacked to values."""

@@ -58,7 +58,7 @@ class Gemma4:
             size, kind = shapes[letter], "v" if letter == "v" else "k"
             matrix = block.rotation(kind, seen) if kind in turned else None
             item = graph.view(graph.new(letter, (size[0] * size[1], rows), source))
-            item = graph.new(letter, size, item, *(() if letter == "v" else (block.input("positions", Dim("positions", rows)),)))
+            item = graph.new(letter, size, item, *(() if letter == "v" else (block.places(),)))
             made[letter] = block.turn(item, matrix, size) if matrix else item
         found = block.attend(made, shapes, seen)
         if "v" in turned:

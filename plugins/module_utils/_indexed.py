@@ -30,7 +30,7 @@ class Indexer:
             return
         block, graph, size = self.block, self.graph, (self.key, self.block.rows)
         made = graph.new("index", size, graph.new("index", size, source))
-        made = self.turned(graph.new("index", size, graph.view(made), self.places()))
+        made = self.turned(graph.new("index", size, graph.view(made), self.block.places()))
         graph.sink(graph.view(made), block.input("index_places", block.rows, width=8))
 
     def mask(self, packed: Tensor, source: Tensor, index: int) -> Tensor:
@@ -41,17 +41,13 @@ class Indexer:
         zeros = graph.over("zeros", zeros.lengths, zeros)
         if index_cached(self.block.header, index):  # others use the last choice
             query = graph.new("index_query", (self.key * self.heads, rows), packed)
-            query = self.turned(graph.new("index_query", (self.key, self.heads, rows), graph.view(query), self.places()))
+            query = self.turned(graph.new("index_query", (self.key, self.heads, rows), graph.view(query), self.block.places()))
             weights = graph.new("index_weights", (self.heads, rows), graph.view(graph.new("index_weights", (self.heads, rows), source)))
             scores = graph.new("index_scores", (self.cells, rows), graph.view(query), weights, block.input("index_mask", self.cells, rows, width=2))
             self.choice = graph.new("choice", (self.best, rows), graph.new("choice", (self.best, rows), scores))
         mask = block.input("mask", self.cells, rows, width=width)
         hidden = graph.view(graph.over("mask", mask.lengths, mask, width=width), zeros, graph.view(self.choice or zeros))
         return graph.over("mask", mask.lengths, graph.view(hidden), mask, width=width)
-
-    def places(self) -> Tensor:
-        """Positions of the tokens."""
-        return self.block.input("positions", Dim("positions", self.block.rows))
 
     def turned(self, item: Tensor) -> Tensor:
         """Rows multiplied with a rotation, whatever the cache's type is."""

@@ -43,7 +43,7 @@ class Sparse:
         made: dict[str, Tensor] = {}
         for letter, size in shapes.items():
             item = graph.new(letter, (size[0] * size[1], rows), source)
-            item = item if letter == "v" else graph.new(letter, size, graph.view(item), self.places())
+            item = item if letter == "v" else graph.new(letter, size, graph.view(item), self.block.places())
             kind = "v" if letter == "v" else "k"
             made[letter] = block.turn(item, block.rotation(kind, layer), size) if kind in block.turned(layer) else item
         for letter in "kv":
@@ -84,8 +84,4 @@ class Sparse:
     def indexed(self, source: Tensor, heads: int) -> Tensor:
         """Keys or queries of the indexer."""
         made = self.graph.new("index", (self.key * heads, self.block.rows), source)
-        return self.graph.new("index", (self.key, heads, self.block.rows), self.graph.view(made), self.places())
-
-    def places(self) -> Tensor:
-        """Positions of the tokens."""
-        return self.block.input("positions", Dim("positions", self.block.rows))
+        return self.graph.new("index", (self.key, heads, self.block.rows), self.graph.view(made), self.block.places())
