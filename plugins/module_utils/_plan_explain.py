@@ -126,7 +126,10 @@ def _threads(entry: Mapping[str, Any], instance: Mapping[str, Any], part: Capaci
     yield f"    usable cores{where} = {part.usable_cores}"
     yield f"        = {plural(part.performance_cores_allowed or part.usable_cores, 'performance core')} within {quota}"
     yield f"    budget{where} = {budget}"
-    yield f"        = usable cores {part.usable_cores} - {max(0, part.usable_cores - budget)} left to the system and other programs"
+    if budget > part.usable_cores:
+        yield f"        = usable cores {part.usable_cores} + the part of a core that the quota leaves, since it was measured to be faster"
+    else:
+        yield f"        = usable cores {part.usable_cores} - {part.usable_cores - budget} left to the system and other programs"
     yield f"    LOCALAI_THREADS = {instance['threads']}, for a model that runs alone{_bound(instance['threads'], budget, part)}"
     together = f"{plural(instance['max_active'], 'model')} at once" if instance["max_active"] else "all may run at once"
     split = ", ".join(f"{model['name']} {model['threads']} ({model['threads_batch']} for prompts)" for model in instance["models"])

@@ -85,7 +85,7 @@ def wanted(instances: Sequence[Mapping[str, Any]], lock: Mapping[str, Any], name
 def candidates(budget: int) -> list[int]:
     """The numbers of threads to try: all up to one above the budget when they are few, else evenly spread ones.
 
-    One above the budget shows what a thread too many costs; the plan never uses it.
+    One above the budget shows what a thread too many costs; the plan uses it only where a quota leaves a part of a core (`_threads`).
     """
     if budget + 1 <= MOST:
         return list(range(1, budget + 2))
@@ -213,7 +213,7 @@ def remarks(measured: Sequence[Measured], chosen: int, load: float, cpus: int) -
     stopped = next(one.throttled for one in measured if one.threads == chosen)
     if stopped > THROTTLED_SHARE:
         found.append(f"Even with {chosen} thread{'s' if chosen > 1 else ''} a CPU limit stopped the engine in {100 * stopped:.0f} % of its periods: "
-                     "look for a quota above the container's.")
+                     "its own, where threads are above it, else look for a quota above the container's.")
     return found
 
 

@@ -5,6 +5,7 @@
 """Whether what runs is what was planned: plan, instances before and after a probe, and the probe's checks → one verdict."""
 from __future__ import annotations
 
+import math
 from typing import Any, Iterator, Mapping, Optional, Union
 
 from ._errors import FleetError
@@ -85,7 +86,7 @@ def _instance_checks(host: str, instance: Info, before: Optional[Info], after: O
     for name in ("memory_limit", "cpus", "cpuset", "threads", "max_active"):
         yield _check(host, instance, name, _same(name, instance, after))
     yield _check(host, instance, "hardening", _hardened(after))
-    yield _check(host, instance, "throttled", _throttled(before, after))
+    yield _check(host, instance, "throttled", _throttled(instance, before, after))
     if instance.get("memory_planned") and after.get("memory_anonymous_bytes") is not None:
         yield _check(host, instance, "memory", _memory(instance, after))
     if after.get("tmp_size_bytes"):
@@ -145,11 +146,14 @@ def _periods(before: Optional[Info], after: Info) -> tuple[int, int]:
     return max(0, periods - old), max(0, throttled - old_throttled)
 
 
-def _throttled(before: Optional[Info], after: Info) -> tuple[bool, str, str, str]:
+def _throttled(instance: Info, before: Optional[Info], after: Info) -> tuple[bool, str, str, str]:
+    """Threads above the CPU limit are wanted: less than a core has one all the same, a part of a core one where that was measured to be faster."""
     periods, throttled = _periods(before, after)
     got = f"{throttled} of {periods} periods" + (f" ({100 * throttled / periods:.1f} %)" if periods else "")
     cure = ("Threads were stopped by the CPU limit: read the capacity again (another limit above it?), plan again, "
             "or leave more cores to the rest of the host.")
+    if (instance.get("threads") or 0) > (instance.get("cpus") or math.inf):
+        return True, got, "any: the plan has more threads than the CPU limit has cores", cure
     allowed = max(THROTTLED_PERIODS, THROTTLED_SHARE * periods)
     return throttled <= allowed, got, f"at most {THROTTLED_SHARE:.0%} of periods, or {THROTTLED_PERIODS}", cure
 

@@ -2,6 +2,7 @@
 
 Each row is a container that stands for a host: its capacity is read inside it, the plan is made from that, and engines with every number of
 threads run in a container with the limit of the plan, one request at a time, in turn (1 2 3 1 2 3), so that noise hits all of them alike.
+Planned is twice: as a host is without a measurement, and with one, for which an earlier sweep of the row stands.
 """
 from __future__ import annotations
 
@@ -9,7 +10,6 @@ import io
 import json
 import os
 import socket
-import statistics
 import tarfile
 import tempfile
 import time
@@ -17,11 +17,13 @@ import urllib.error
 import urllib.request
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, Iterator, Sequence
+from typing import Any, Callable, Iterator, Optional, Sequence
 
 import docker
 from ansible_collections.localai.fleet.plugins.module_utils._capacity import Capacity
+from ansible_collections.localai.fleet.plugins.module_utils._sweep import Turn, best, summary
 from ansible_collections.localai.fleet.plugins.module_utils._threads import Threads, default_reserve, plan_threads, proposed_reserve
 from docker.errors import APIError
 from docker.models.containers import Container
@@ -90,14 +92,14 @@ def capacity_of(lab: Lab, row: Row) -> Capacity:
     return Capacity.from_dict(json.loads(out))
 
 
-def planned(lab: Lab, row: Row) -> Threads:
-    """The plan of the row's host. With a neighbour: once the load average tells of it, with what the capacity proposes to reserve."""
+def planned(lab: Lab, row: Row) -> Callable[[Optional[int]], Threads]:
+    """Plans of the row's host by what was measured. With a neighbour: once the load average tells of it, with what the capacity proposes to reserve."""
     end = time.monotonic() + LOAD_SECONDS
     capacity = capacity_of(lab, row)
     while row.neighbour and proposed_reserve(capacity) == default_reserve(capacity) and time.monotonic() < end:
         time.sleep(2)
         capacity = capacity_of(lab, row)
-    return plan_threads(capacity, reserve=proposed_reserve(capacity) if row.neighbour else None)
+    return partial(plan_threads, capacity, (1.0,), proposed_reserve(capacity) if row.neighbour else None)
 
 
 def counts(cores: int, plan: Threads) -> list[int]:
@@ -147,17 +149,14 @@ def decode(port: int, tokens: int) -> float:
         return float(json.load(answer)["timings"]["predicted_per_second"])
 
 
-def sweep(ports: dict[int, int], planned_threads: int) -> dict[int, float]:
-    """Threads → tokens per second. What a short answer shows to be hopeless is not measured further: it would take most of the time."""
+def sweep(ports: dict[int, int], planned_threads: int) -> list[Turn]:
+    """Answers by threads. What a short answer shows to be hopeless is not measured further: it would take most of the time."""
     for port in ports.values():
         decode(port, 2)  # reads the model into memory
     first = {count: decode(port, FIRST_TOKENS) for count, port in ports.items()}
     going = [count for count in ports if count == planned_threads or first[count] > HOPELESS * max(first.values())]
-    speeds: dict[int, list[float]] = {count: [] for count in ports}
-    for _turn in range(ROUNDS):
-        for count in going:
-            speeds[count].append(decode(ports[count], TOKENS))
-    return {count: statistics.median(speeds[count] or [first[count]]) for count in ports}
+    measured = [Turn(count, decode(ports[count], TOKENS), 0.0) for _turn in range(ROUNDS) for count in going]
+    return [*measured, *(Turn(count, first[count], 0.0) for count in ports if count not in going)]
 
 
 def measure(lab: Lab, row: Row) -> list[str]:
@@ -165,15 +164,17 @@ def measure(lab: Lab, row: Row) -> list[str]:
     with ExitStack() as stack:
         if row.neighbour:
             stack.enter_context(container(lab, entrypoint=["python3", "-c"], command=["while True: pass"]))
-        plan = planned(lab, row)
+        plans = planned(lab, row)
+        plan = plans(None)
         cores = os.cpu_count() or 1
         limits = {**row.options, "nano_cpus": int(plan.cpus * 1e9), **({"cpuset_cpus": plan.cpuset} if plan.cpuset else {})}
         ports = stack.enter_context(engines(lab, counts(cores, plan), **limits))
-        medians = sweep(ports, plan.server)
-    best = max(medians, key=lambda count: medians[count])
+        tuned = plans(best(summary(sweep(ports, plan.server)))).server
+        medians = {one.threads: one.tokens_per_second for one in summary(sweep(ports, plan.server))}
+    fastest = max(medians, key=lambda count: medians[count])
     told = " ".join(f"{count}:{speed:.1f}" for count, speed in medians.items())
-    return [row.quota, "one busy core" if row.neighbour else "none", f"{plan.cpus:g}", str(plan.server), f"{medians[plan.server]:.1f}", str(best),
-            f"{medians[best]:.1f}", f"{medians[plan.server] / medians[best]:.3f}", told]
+    chosen = [text for count in (plan.server, tuned) for text in (str(count), f"{medians[count]:.1f}", f"{medians[count] / medians[fastest]:.3f}")]
+    return [row.quota, "one busy core" if row.neighbour else "none", f"{plan.cpus:g}", *chosen, str(fastest), f"{medians[fastest]:.1f}", told]
 
 
 @contextmanager
@@ -201,7 +202,7 @@ def copy_backend(client: docker.DockerClient, image: str, place: str) -> None:
 
 def run() -> None:
     """All rows; about four minutes on two cores."""
-    rows = [["QUOTA", "NEIGHBOUR", "CPU LIMIT", "PLANNED", "TOKENS/S", "BEST", "TOKENS/S", "RATIO", "THREADS:TOKENS/S"]]
+    rows = [["QUOTA", "NEIGHBOUR", "CPU LIMIT", "PLANNED", "TOKENS/S", "RATIO", "TUNED", "TOKENS/S", "RATIO", "BEST", "TOKENS/S", "THREADS:TOKENS/S"]]
     with laboratory() as lab:
         rows += [measure(lab, row) for row in ROWS]
     show(f"Decode speed at the planned threads, median of {ROUNDS} answers of {TOKENS} tokens", rows)

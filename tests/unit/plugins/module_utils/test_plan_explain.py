@@ -74,6 +74,8 @@ def test_on_demand_counts_the_two_largest() -> None:
                 "LOCALAI_THREADS = 3, for a model that runs alone\n", "m 3 (4 for prompts)", "container = 3.5, not pinned", "within no quota and 4 CPUs"]),
     (replace(HOST, quota_cores=2.5), {}, ["4 performance cores within a quota of 2.5"]),
     (replace(HOST, memory_channels=1), {"budget_cores": 4}, ["below the budget of 4: tokens are bound by 1 memory channel"]),
+    (replace(HOST, usable_cores=1, quota_cores=1.5), {"budget_cores": 2},
+     ["usable cores = 1", "budget = 2\n        = usable cores 1 + the part of a core that the quota leaves"]),
     (HOST, {"budget_cores": 4}, ["below the budget of 4: tokens are bound by memory, as it was measured"])])
 def test_threads_are_followed_from_capacity_to_split(capacity: Capacity, entry: Any, lines: list[str]) -> None:
     text = told(plan({"ai1": host(instance(), **entry)}), {"ai1": capacity})

@@ -195,7 +195,8 @@ def test_the_table() -> None:
     (1, 6.0, 64, []),
     (1, 0.3, 2, ["The load average was 0.3 before it began, on 2 CPUs: other work slows more threads first. Measure again with tuning_force when the "
                  "host is quiet."]),
-    (2, 0.0, 2, ["Even with 2 threads a CPU limit stopped the engine in 80 % of its periods: look for a quota above the container's."]),
+    (2, 0.0, 2, ["Even with 2 threads a CPU limit stopped the engine in 80 % of its periods: "
+                 "its own, where threads are above it, else look for a quota above the container's."]),
 ])
 def test_what_makes_it_doubtful(chosen, load, cpus, told) -> None:
     assert _sweep.remarks([QUIET, STOPPED], chosen, load, cpus) == told

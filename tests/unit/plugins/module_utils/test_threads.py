@@ -76,6 +76,26 @@ def test_a_measurement_replaces_the_channel_bound(tmp_path, tuned, cores, channe
     assert (plan.server, plan.models) == (threads, (_threads.ModelThreads(threads, plan.budget),))
 
 
+@pytest.mark.parametrize("quota, fast, tuned, weights, reserve, threads, cpus", [
+    (1.5, 4, 2, [1], None, [2], 1.5),
+    (1.5, 4, 5, [1], None, [2], 1.5),
+    (2.25, 4, 3, [1], None, [3], 2.25),
+    (1.5, 4, 1, [1], None, [1], 1.5),
+    (1.5, 4, None, [1], None, [1], 1.5),
+    (2.0, 4, 3, [1], None, [2], 2.0),
+    (0.5, 4, 2, [1], None, [1], 0.5),
+    (1.5, 1, 2, [1], None, [1], 1.5),
+    (1.5, 4, 2, [1, 1], None, [1, 1], 1.5),
+    (2.5, 4, 3, [1], 1, [1], 1.5),
+    (4.5, 8, 5, [1], None, [3], 3.5),
+])
+def test_a_part_of_a_core_is_used_where_it_was_measured_to_pay(tmp_path, quota, fast, tuned, weights, reserve, threads, cpus):
+    host = replace(capacity(tmp_path, _capacity.usable_cores(fast, quota), None, 4, quota), performance_cores_allowed=fast)
+    plan = _threads.plan_threads(host, weights, reserve, tuned)
+    assert ([model.threads for model in plan.models], plan.cpus) == (threads, cpus)
+    assert plan.budget == max(plan.server, sum(threads) if plan.max_active is None else plan.budget)
+
+
 @pytest.mark.parametrize("cores, server, gateway", [(1, 0, 0), (3, 0, 0), (4, 1, 1), (7, 1, 1), (8, 1, 2), (64, 1, 2)])
 def test_default_reserve(tmp_path, cores, server, gateway):
     host = capacity(tmp_path, cores)
@@ -164,10 +184,12 @@ def holds(host, plan, weights, reserve, tuned):
     decode, batch = [model.threads for model in plan.models], [model.threads_batch for model in plan.models]
     floor, limit = max(1, int(host.quota_cores or 1 << 20)), host.quota_cores or 1 << 20
     pinned = _capacity.cpu_list(plan.cpuset) or frozenset(host.allowed_cpus)
-    assert 1 <= plan.budget <= host.usable_cores and plan.budget == max(1, host.usable_cores - plan.reserve)
+    more = int(tuned is not None and len(weights) == 1 and plan.reserve == 0 and host.usable_cores < min(host.performance_cores_allowed, limit, tuned)
+               and host.quota_cores is not None)
+    assert plan.budget == max(1, host.usable_cores - plan.reserve) + more
     assert reserve in (None, plan.reserve)
     assert all(1 <= one <= many <= plan.budget for one, many in zip(decode, batch)) and len(decode) == len(weights)
-    assert max(batch, default=1) <= floor and 1 <= plan.server <= plan.budget
+    assert max(batch, default=1) <= floor + more and 1 <= plan.server <= plan.budget
     assert plan.max_active == (plan.budget if len(weights) > plan.budget else None)
     if plan.max_active is None:
         assert sum(decode) <= plan.budget and sum(batch) == (plan.budget if weights else 0)

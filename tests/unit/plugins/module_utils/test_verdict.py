@@ -1,6 +1,8 @@
 """The verdict over plan, instances and probes."""
 from __future__ import annotations
 
+import copy
+
 import pytest
 from ansible.errors import AnsibleFilterError
 from ansible_collections.localai.fleet.plugins.filter import verdict as plugin
@@ -79,6 +81,14 @@ def test_one_thing_is_wrong(after, name, got):
     assert failures(result) == [("ai1", "localai", name, got)]
     assert (result["ok"], result["failed"], result["summary"]) == (False, 1, f"1 of 11 checks failed: ai1 localai {name}.")
     assert all(check["cure"].endswith(".") for check in result["checks"] if not check["ok"])
+
+
+@pytest.mark.parametrize("threads, cpus, ok", [(2, 1.5, True), (1, 0.5, True), (1, 1.0, False), (1, 1.5, False)])
+def test_only_threads_above_the_limit_may_be_stopped(threads, cpus, ok):
+    plan = copy.deepcopy(PLAN)
+    plan["hosts"]["ai1"]["instances"][0].update(threads=threads, cpus=cpus)
+    found = {check["name"]: check["ok"] for check in judge({"threads_env": threads, "cpus": cpus, "nr_throttled": 900}, plan=plan)["checks"]}
+    assert found["throttled"] is ok
 
 
 @pytest.mark.parametrize(
