@@ -50,7 +50,7 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Steps:
-    """What to do, in this order: load beside what runs, reload, stop, load what had no room before, remove files, forget names."""
+    """What to do, in this order: load beside what runs, reload, stop, load what had no room or other settings before, remove files, forget names."""
 
     load: tuple[str, ...] = ()
     reload: bool = False
@@ -86,19 +86,20 @@ def decide(wanted: Wanted, known: Known, files: Collection[str], suspect: Collec
            needs: Mapping[str, int] | None = None, room: int | None = None) -> Steps:
     """What a running LocalAI needs to serve `wanted` and nothing else.
 
-    `files`: the names of all files of its settings folder. `load`: whether the revision that a served name moves to is loaded before it moves;
-    else its first request loads it. `needs`: memory of a revision that cannot be dropped, `room`: what there is beside what runs, bytes; None
-    is unlimited. Where there is no room the old revision goes first.
+    `files`: the names of all files of its settings folder. `load`: whether what the served names point to is loaded, before a name moves to it;
+    else its first request loads it. One of `suspect` is loaded when it was read again. `needs`: memory of a revision that cannot be dropped, `room`:
+    what there is beside what runs, bytes; None is unlimited. Where there is no room the old revision goes first.
     """
     moving = {name for name, target in wanted.names.items() if known.aliases.get(name) != target}
-    coming = tuple(sorted({wanted.names[name] for name in moving & known.listed} - known.loaded)) if load else ()
+    served = frozenset(wanted.names.values()) if load else frozenset()
+    coming = tuple(sorted(served - known.loaded - frozenset(suspect)))
     fits = room is None or sum((needs or {}).get(name, 0) for name in coming) <= room
     old = known.loaded - wanted.revisions
     unwanted = tuple(sorted(name for name in files if name.removesuffix(".yaml") not in wanted.all or not name.endswith(".yaml")))
     gone = {name[:-len(".yaml")] for name in unwanted if name.endswith(".yaml")} | old
     return Steps(
         load=coming if fits else (), reload=bool(moving or suspect or wanted.all - known.listed), stop=tuple(sorted(old | (set(suspect) & known.loaded))),
-        load_later=() if fits else coming, remove=unwanted,
+        load_later=(*(() if fits else coming), *sorted(served & frozenset(suspect))), remove=unwanted,
         forget=tuple(sorted(name for name in known.listed - wanted.all if name in gone or not is_revision(name))))
 
 

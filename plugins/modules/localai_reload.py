@@ -13,6 +13,7 @@ description:
   - LocalAI does not watch its models. The settings of a model are a revision, named C(NAME.DIGEST), and served names are aliases that point to one.
   - For a change this module loads the new revision beside the old one, moves the names by a reload, waits until the old one is idle,
     stops it, and removes its file and its entry in LocalAI's memory. No request fails and nothing is restarted.
+  - What is served and not loaded, as after a start of the container, is loaded too, so that no request waits for it.
   - Where the container's memory does not hold both, the old revision goes before the new one is loaded, and the requests of that moment wait.
   - A new revision that does not load moves nothing. The names point to the old one as before, in the folder too, and the module fails with the reason.
   - The container is restarted only when it keeps a served name that it was told to forget.
@@ -63,7 +64,7 @@ options:
             description: What it points to; not used here.
             type: str
       load:
-        description: Whether a new revision is loaded before a name moves to it. Else its first request loads it.
+        description: Whether what is served is loaded, before a name moves to it. Else its first request loads it.
         type: bool
         default: true
       needs:
@@ -213,7 +214,9 @@ def load_beside(module, server, folder, steps, wanted, known):
             server.load(name, module.params["load_timeout"])
     except FleetError as error:
         put_back(server, folder, wanted, known)
-        raise FleetError(error.what, error.where, error.got, "Correct its settings or its file. The names point to the old settings as before.") from error
+        moved = any(known.aliases.get(name, target) != target for name, target in wanted.names.items())
+        kept = " The names point to the old settings as before." if moved else ""
+        raise FleetError(error.what, error.where, error.got, f"Correct its settings or its file.{kept}") from error
 
 
 def restart(module, server):
@@ -247,7 +250,12 @@ def apply(module, server, folder, steps, container, known, told):
     for name in steps.forget:
         server.forget(name)
     kept = [name for name in steps.forget if not is_revision(name) and name in server.known().listed]
-    return restart(module, server) if kept else None
+    if not kept:
+        return None
+    found = restart(module, server)
+    for name in sorted(set(wanted.names.values())) if container["load"] else ():
+        server.load(name, module.params["load_timeout"])
+    return found
 
 
 def wanted_of(container):

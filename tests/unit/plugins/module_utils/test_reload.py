@@ -24,12 +24,17 @@ def wanted(revision: str = OLD, *names: str, **more: str) -> Wanted:
     (wanted(NEW), Known(BEFORE.listed | {NEW}, BEFORE.aliases, frozenset({OLD, NEW})), FILES, {}, f"reload, stop {OLD}, remove {OLD}.yaml, forget {OLD}"),
     (wanted(NEW), BEFORE, FILES, {"needs": {NEW: 5}, "room": 5}, f"load {NEW}, reload, stop {OLD}, remove {OLD}.yaml, forget {OLD}"),
     (wanted(NEW), BEFORE, FILES, {"needs": {NEW: 6}, "room": 5}, f"reload, stop {OLD}, load {NEW}, remove {OLD}.yaml, forget {OLD}"),
-    (wanted(OLD, n=OTHER), Known(frozenset(), {}, frozenset()), (*FILES, "n.yaml", f"{OTHER}.yaml"), {}, "reload"),
-    (wanted(OLD, n=OTHER), BEFORE, (*FILES, "n.yaml", f"{OTHER}.yaml"), {}, "reload"),
+    (wanted(), Known(BEFORE.listed, BEFORE.aliases), FILES, {}, f"load {OLD}"),  # it was started anew
+    (wanted(), Known(BEFORE.listed, BEFORE.aliases), FILES, {"load": False}, "nothing"),
+    (wanted(OLD, n=OTHER), Known(frozenset(), {}, frozenset()), (*FILES, "n.yaml", f"{OTHER}.yaml"), {}, f"load {OLD}, load {OTHER}, reload"),
+    (wanted(OLD, n=OTHER), BEFORE, (*FILES, "n.yaml", f"{OTHER}.yaml"), {}, f"load {OTHER}, reload"),
+    (wanted(OLD, n=OTHER), BEFORE, (*FILES, "n.yaml", f"{OTHER}.yaml"), {"needs": {OTHER: 6}, "room": 5}, f"reload, load {OTHER}"),
     (wanted(OLD, "m"), BEFORE, FILES, {}, "remove gpt-4.yaml, forget gpt-4"),
     (wanted(OLD, "m"), BEFORE, FILES[::2], {}, "forget gpt-4"),
     (wanted(), BEFORE, (*FILES, "notes", ".yaml"), {}, "remove .yaml, remove notes"),
-    (wanted(), BEFORE, FILES, {"suspect": {OLD}}, f"reload, stop {OLD}"),
+    (wanted(), BEFORE, FILES, {"suspect": {OLD}}, f"reload, stop {OLD}, load {OLD}"),
+    (wanted(), Known(BEFORE.listed, BEFORE.aliases), FILES, {"suspect": {OLD}}, f"reload, load {OLD}"),
+    (wanted(), BEFORE, FILES, {"suspect": {OLD}, "load": False}, f"reload, stop {OLD}"),
     (wanted(), Known(frozenset({"m", "gpt-4"}), {"gpt-4": "m"}, frozenset({"m"})), FILES, {"load": False}, "reload, stop m"),
 ])
 def test_decide(target, known, files, options, expected) -> None:

@@ -57,11 +57,11 @@ def test_quartet(run_module, deployed, localai) -> None:
     args, _log, folder = deployed
     args["containers"] = [container(folder, [OLD], m=OLD, **{"gpt-4": OLD})]
     check = run_module("localai_reload", args, check=True)
-    assert (check["actions"], check["limits"]) == ({"localai": "reload"}, {"localai": 2 << 30})
+    assert (check["actions"], check["limits"]) == ({"localai": f"load {OLD}, reload"}, {"localai": 2 << 30})
     assert asked(localai) == (0, [])
     first = run_module("localai_reload", args)
-    assert (first["changed"], first["actions"], first["addresses"]) == (True, {"localai": "reload"}, {"localai": "127.0.0.1"})
-    assert asked(localai) == (1, [])
+    assert (first["changed"], first["actions"], first["addresses"]) == (True, {"localai": f"load {OLD}, reload"}, {"localai": "127.0.0.1"})
+    assert asked(localai) == (1, [("/backend/load", OLD)])
     for check in (True, False):
         assert not run_module("localai_reload", args, check=check)["changed"]
     assert asked(localai) == (0, [])
@@ -152,6 +152,7 @@ def test_a_name_that_is_not_forgotten_costs_a_restart(run_module, deployed, loca
     result = run_module("localai_reload", args)
     assert "restart --time 90 localai" in log.read_text()
     assert result["instances"][0]["started_at"].startswith("2001-01-02")
+    assert asked(localai)[1][-1] == ("/backend/load", OLD)
 
 
 def test_settings_that_were_tampered_with_are_read_again(run_module, deployed, localai, tmp_path) -> None:
@@ -159,7 +160,7 @@ def test_settings_that_were_tampered_with_are_read_again(run_module, deployed, l
     serving(run_module, args, localai, folder, OLD, m=OLD)
     args["containers"] = [container(folder, [OLD], m=OLD)]
     (tmp_path / "state" / "instances.json").unlink()
-    assert run_module("localai_reload", args)["actions"] == {"localai": f"reload, stop {OLD}"}
+    assert run_module("localai_reload", args)["actions"] == {"localai": f"reload, stop {OLD}, load {OLD}"}
     assert not run_module("localai_reload", args)["changed"]
 
 
@@ -174,7 +175,7 @@ def test_tampered_settings_that_a_busy_engine_keeps_are_not_taken_as_told(run_mo
     localai.busy[OLD] = 1000
     assert "still busy" in run_module("localai_reload", args)["msg"]
     localai.busy.clear()
-    assert run_module("localai_reload", args)["actions"] == {"localai": f"reload, stop {OLD}"}
+    assert run_module("localai_reload", args)["actions"] == {"localai": f"reload, stop {OLD}, load {OLD}"}
     assert not run_module("localai_reload", args)["changed"]
 
 
@@ -218,3 +219,11 @@ def test_the_key_is_in_no_result_and_no_command(run_module, deployed) -> None:
     args["containers"] = [container(folder, [OLD], m=OLD)]
     assert KEY not in str(run_module("localai_reload", args))
     assert KEY not in log.read_text()
+
+
+def test_a_first_model_that_does_not_load_says_nothing_of_old_settings(run_module, deployed, localai) -> None:
+    args, _log, folder = deployed
+    args["containers"] = [container(folder, [OLD], m=OLD)]
+    localai.refuses[OLD] = "the file is no model"
+    result = run_module("localai_reload", args)
+    assert re.search(f"does not load.*{OLD}.*the file is no model.*Correct its settings", result["msg"]) and "old settings" not in result["msg"]
