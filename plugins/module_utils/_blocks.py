@@ -35,7 +35,7 @@ class Block:
         self.embedding = Dim("embedding", model.embedding)
         self.alone = uncached(model)
         every = settings.embeddings or all_logits(header, False) or header.architecture in ALL_ROWS
-        asked = self.rows if cells.ubatch.value == self.rows or not settings.embeddings else Dim("micro_batch", cells.ubatch.value)
+        asked = self.rows if cells.ubatch.value == self.rows or style.unchosen else Dim("micro_batch", cells.ubatch.value)
         self.outputs = asked if every else self.slots
         self.indexer = Indexer(self) if style.indexed and model.mla else None
         self.sparse = Sparse(self) if style.indexed and not model.mla else None
@@ -121,7 +121,7 @@ class Block:
         turned = self.turned(layer)
         joined, gates = None, None
         if style.fused:
-            width = 3 * self.embedding if name == "qwen" else (self.embedding if name == "bailingmoe2" else key * heads) + key * kv + value * kv
+            width = 3 * self.embedding if name in ("qwen", "modern-bert") else (self.embedding if name == "bailingmoe2" else key * heads) + key * kv + value * kv
             joined = graph.new("qkv", (Dim("qkv", width), rows), source)
         elif style.gate == "query":
             gates = graph.new("q", (Dim("query_and_gate", 2 * key * heads), rows), source)
@@ -198,7 +198,8 @@ class Block:
         query = graph.view(made["q"])
         if flash and not self.style.biased:
             return graph.view(graph.new("attended", (value, heads, rows), query, self.input(f"{side}mask", cells, rows, width=2)))
-        sources = [graph.new("values", (cells, value * layer.kv_heads), width=2)] if flash else []  # cached as flash attention wants them
+        width, block = KV_TYPES[self.settings.type_v]
+        sources = [graph.new("values", (cells // block, value * layer.kv_heads), width=width)] if flash else []  # cached as flash attention wants them
         scores = graph.new("scores", (cells, rows // streams, heads, streams), query)
         if self.style.biased:
             scores = graph.over("scores", scores.lengths, scores, self.bias(cells, heads))

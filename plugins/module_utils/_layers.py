@@ -9,7 +9,6 @@ Checked against the engine byte by byte on random shapes and settings of every a
 from __future__ import annotations
 
 from dataclasses import replace
-from itertools import product
 from typing import Any, Iterator
 
 from ._blocks import Block
@@ -21,7 +20,7 @@ from ._graph import Graph, Tensor
 from ._lightning import Lightning
 from ._recurrent import delta, kda, read_rwkv, read_states, rwkv6, rwkv6_forward, rwkv7, rwkv_forward, scan
 from ._shape import Shape, at_layer, slides
-from ._styles import EITHER, GUESSES, STYLES, Style, copied, expert_width, forward_only, forward_width, mixed, shared_width
+from ._styles import GUESSES, STYLES, Style, copied, expert_width, forward_only, forward_width, kinds, mixed, shared_width
 
 SCANS = ("mamba1", "mamba2", "conv")
 OWN: dict[str, Any] = {"gemma3n": Gemma3n, "gemma4": Gemma4, "minimax-01": Lightning}
@@ -38,10 +37,8 @@ def graphs(header: Header, model: Shape, settings: Settings, cells: Cells) -> It
         style = replace(style, parallel="")
     if header.get("swin_norm"):
         style = replace(style, before=False, parallel="after")
-    kinds = (True, False) if not header.tensor_count else (header.tensor_count <= style.fused_until * len(model.layers),)
-    joined = (False, True) if header.architecture in EITHER and header.get("expert_used_count") else (False,)
-    for fused, experts in product(kinds if style.fused_until else (style.fused,), joined):
-        block = Block(header, model, settings, cells, replace(style, fused=fused, joined=experts))
+    for kind in kinds(header, style):
+        block = Block(header, model, settings, cells, kind)
         own = OWN.get(header.architecture)
         yield own(block, replayed(header, model, style)).build() if own else Layers(block).build()
 
@@ -82,7 +79,6 @@ class Layers:
         self.block, self.header, self.model, self.style = block, block.header, block.model, block.style
         self.graph = block.graph
         self.chosen = replayed(block.header, block.model, block.style)
-        self.following = dict(zip(self.chosen, self.chosen[1:]))
         self.states: dict[int, Tensor] = {}
 
     def build(self) -> Graph:
@@ -90,6 +86,7 @@ class Layers:
         current = self.embeddings = self.block.start()
         if self.model.block == "rwkv":
             return self.rwkv(current)
+        self.read_next(-1, True)
         for index in self.chosen:
             current = self.layer(current, index)
         return self.block.finish(current)
@@ -105,15 +102,16 @@ class Layers:
             found = block.cross(block.norm(source))
         if style.router:
             return self.routed(source, found, index, last)
-        if last and (not style.early or self.model.layers[index].recurrent):
+        if last and not style.late and (not style.early or self.model.layers[index].recurrent):
             found, source = block.last(found), block.last(source)
-        elif last:
+        elif last and not style.late:
             source, found = block.last(source), block.last(block.out(found))
         elif style.early and not self.model.layers[index].recurrent:
             found = block.out(found)
         if style.post and not found.lengths:
             found = self.graph.new("norm", source.lengths, found)
         joined = block.add(source, found) if "attention" in style.residual else block.add(found, source)
+        joined = block.last(joined) if last and style.late else joined
         if self.header.architecture in ("mamba", "mamba2") or self.header.architecture.startswith("nemotron_h"):
             return joined
         normed = block.norm(joined) if style.before or style.after else joined
@@ -245,11 +243,12 @@ class Layers:
         return self.states[index]
 
     def read_next(self, index: int, after_experts: bool = False) -> None:
-        """The engine reads the next layer's states as soon as it builds it: before what is still to run of this one."""
-        following = self.following.get(index)
-        if following is None or self.model.block not in SCANS or not self.model.layers[following].recurrent or self.model.layers[following].kv_heads:
+        """The engine reads the next layer's states as soon as it builds it: before what is still to run of this one, and of dense feed-forwards between."""
+        if self.model.block not in SCANS or not (after_experts or not mixed(self.header, index)):
             return
-        if after_experts or not mixed(self.header, index):
+        layers = (other for other in self.chosen if other > index and (mixed(self.header, other) or not forward_only(self.header, other)))
+        following = next(layers, None)
+        if following is not None and self.model.layers[following].recurrent and not self.model.layers[following].kv_heads:
             self.read(following)
 
 

@@ -20,7 +20,7 @@ class Style:
     """What differs. Names of nodes are as in `_blocks`.
 
     `order` of the products q, k and v. `copied`: positions or norms make new queries and keys. `fused`: the three come from one product;
-    `fused_until` where files have either: the most tensors a layer of those that have. `gate` of attention's result: "query" comes with the
+    `fused` is None where files have either: `kinds` finds which. `gate` of attention's result: "query" comes with the
     queries, "wide" and "heads" are products of their own, as wide as the queries or one number a head.
     `ffn`: gated, plain, or joined (gate and up in one product). `parallel` to attention: the feed-forward of attention's norm, "first"
     attention's output, then it; "last" it, then attention's output; "late" the residual between them; "own" like late with a norm of its own;
@@ -28,7 +28,7 @@ class Style:
     `before` and `after`: norms before each part, or after each sum. `inplace`: norms work in place (those by root mean square do).
     `placed`: positions are embedded. `scaled`: embeddings are scaled by row. `positions` of a token.
     `residual` comes first in the sums after attention, forward, or both.
-    `early`: the last layer chooses its rows before attention's output. `weights` of experts: words of norm, raw, bias, apart, before.
+    `early`: the last layer chooses its rows before attention's output; `late`: after the first sum. `weights` of experts: words of norm, raw, bias, apart, before.
     `shared` experts: "" no, "add", "gate" (weighted), "dense" (a dense feed-forward beside), "chunks" (experts once more, of another width).
     `router` sees what the experts see, or the layer's input: "source"; "source all": the experts see it too, beside a dense feed-forward.
     `normed`: the embeddings are. `skip`: they are added to each layer. `joined`: gate and up of experts are one product.
@@ -42,8 +42,7 @@ class Style:
 
     order: str = "qvk"
     copied: bool = True
-    fused: bool = False
-    fused_until: int = 0
+    fused: bool | None = False
     gate: str = ""
     ffn: str = "gated"
     parallel: str = ""
@@ -55,6 +54,7 @@ class Style:
     positions: int = 1
     residual: str = ""
     early: bool = False
+    late: bool = False
     weights: str = "norm"
     shared: str = ""
     router: str = ""
@@ -81,18 +81,18 @@ _PLACED = Style(copied=False, fused=True, ffn="plain", placed=True, inplace=Fals
 _ENCODER = Style(order="qkv", before=False, after=True, inplace=False, ffn="plain")
 STYLES: dict[str, Style] = dict((
     *_rows("""llama mistral3 qwen2 qwen3 qwen3moe gemma deci exaone ernie4_5 hunyuan-dense internlm2 maincoder minicpm nanbeige
-        pangu-embedded seed_oss xverse smollm3 minimax-m2 minimax-01 mamba mamba2 falcon-h1 bitnet""", Style()),
+        pangu-embedded seed_oss xverse smollm3 minimax-m2 minimax-01 mamba mamba2 bitnet""", Style()), ("falcon-h1", Style(late=True)),
     *_rows("olmo orion stablelm", Style(inplace=False)),
     *_rows("granite granitemoe granitehybrid hunyuan-moe ernie4_5-moe", Style(shared="add")), ("granite_swa", Style(order="qkv", shared="add")),
-    ("chatglm", Style(fused_until=8, ffn="joined")), ("phi3", Style(fused_until=7, ffn="joined", residual="forward")),
+    ("chatglm", Style(fused=None, ffn="joined")), ("phi3", Style(fused=None, ffn="joined", residual="forward")),
     ("phimoe", Style(residual="forward")),
     *_rows("apertus arcee nemotron jais2 starcoder2", Style(ffn="plain")),
     *_rows("gpt2 mpt starcoder", _PLACED), ("bloom", replace(_PLACED, placed=False)),
     *_rows("baichuan refact", Style(copied=False)),
-    ("jais", Style(copied=False, fused=True, inplace=False)), ("codeshell", Style(fused_until=14, ffn="plain", inplace=False)),
+    ("jais", Style(copied=False, fused=True, inplace=False)), ("codeshell", Style(fused=None, ffn="plain", inplace=False)),
     ("gptneox", Style(fused=True, ffn="plain", inplace=False, parallel="own")),
     ("falcon", Style(fused=True, ffn="plain", inplace=False, parallel="last", apart_from=8)),
-    ("phi2", Style(fused_until=12, ffn="plain", inplace=False, parallel="first")),
+    ("phi2", Style(fused=None, ffn="plain", inplace=False, parallel="first")),
     ("plamo", Style(parallel="last")), ("command-r", Style(parallel="late", inplace=False)), ("cohere2", Style(parallel="late", inplace=False, order="qkv")),
     *_rows("qwen dbrx", Style(fused=True)), ("openelm", Style(fused=True, residual="attention", early=True)),
     *_rows("qwen2vl qwen3vl qwen3vlmoe hunyuan_vl paddleocr", Style(positions=4)),
@@ -118,10 +118,10 @@ STYLES: dict[str, Style] = dict((
     *_rows("lfm2 lfm2moe", Style(order="qkv", residual="attention forward", early=True, weights="bias norm")),
     *_rows("nemotron_h nemotron_h_moe", Style(copied=False, ffn="plain", weights="bias norm", shared="add")),
     *_rows("qwen35 qwen35moe", Style(gate="query", positions=4, shared="gate")), ("qwen3next", Style(gate="query", shared="gate")),
-    ("bert", replace(_ENCODER, copied=False)), ("jina-bert-v2", replace(_ENCODER, ffn="gated", fused_until=14, again=True)),
-    ("nomic-bert-moe", replace(_ENCODER, fused_until=10, weights="")),
-    ("nomic-bert", replace(_ENCODER, fused_until=10, ffn="gated")),
-    ("jina-bert-v3", replace(_ENCODER, fused_until=14)),
+    ("bert", replace(_ENCODER, copied=False)), ("jina-bert-v2", replace(_ENCODER, ffn="gated", fused=None, again=True)),
+    ("nomic-bert-moe", replace(_ENCODER, fused=None, weights="")),
+    ("nomic-bert", replace(_ENCODER, fused=None, ffn="gated")),
+    ("jina-bert-v3", replace(_ENCODER, fused=None)),
     *_rows("rwkv6 rwkv7", Style(inplace=False)),
     ("t5encoder", Style(order="qkv", copied=False, biased=True)), ("t5", Style(copied=False, biased=True, crossed=True)),
     *_rows("llama-embed eurobert dream llada llada-moe rnd1", Style(order="qkv")), ("gemma-embedding", Style(order="qkv", scaled=True)),
@@ -142,6 +142,21 @@ EITHER = frozenset("cohere2moe deepseek2 deepseek2-ocr mistral4 granite_swa hy_v
 LEADING = frozenset("""deepseek deepseek2 deepseek2-ocr glm4moe dots1 bailingmoe2 mistral4 exaone-moe ernie4_5-moe lfm2moe afmoe laguna hy_v3 cohere2moe
     step35 deepseek32 glm-dsa kimi-linear minimax-m3""".split())
 """The first `leading_dense_block_count` layers are no mixtures."""
+
+
+def kinds(header: Header, style: Style) -> Iterable[Style]:
+    """The style with what differs between files of an architecture: as their tensors say, else each that there may be."""
+    fused: tuple[bool, ...] = (True, False) if style.fused is None else (style.fused,)
+    joined: tuple[bool, ...] = (False, True) if header.architecture in EITHER and header.get("expert_used_count") else (False,)
+    if header.tensors is not None:
+        layers = header.get("block_count")
+        matrices, experts = (sum(group.count for group in header.tensors if group.role == role) for role in ("matrix", "experts"))
+        if style.fused is None:  # 4 or 5 products a layer, else 6 or 7 (a layer of nomic-bert-moe with experts has one less), and up to 2 of a classifier
+            fused = (2 * matrices < 11 * layers,)
+        if len(joined) > 1:  # 2 tensors of experts in a mixture, else 3
+            joined = (2 * experts < 5 * sum(mixed(header, index) for index in range(layers)),)
+    parts = header.architecture != "jina-bert-v2"  # one product leaves no room for its norms of queries and keys
+    return (replace(style, fused=one, joined=other, copied=style.copied and (parts or not one)) for one in fused for other in joined)
 
 
 def copied(header: Header, layer: Layer, index: int, style: Style) -> bool:
