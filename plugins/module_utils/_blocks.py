@@ -216,7 +216,7 @@ class Block:
     def cross(self, source: Tensor) -> Tensor:
         """Attention over what an encoder gave: as many tokens as the model was trained for."""
         graph, rows, layer, flash = self.graph, self.rows, self.model.layers[0], self.settings.flash_attention
-        heads, seen = Dim("heads", self.model.heads), Dim("encoded", self.header.get("context_length"))
+        heads, seen = Dim("heads", self.model.heads), Dim("encoded", self.header.get("context_length") or 0)
         given, row, kept = self.input("encoded", self.embedding, seen), (layer.value * heads, rows), (layer.key * layer.kv_heads, seen)
         query = graph.view(graph.new("q", (layer.key * heads, rows), source))
         keys, values = graph.view(graph.new("k", kept, given)), graph.view(graph.new("v", kept, given))

@@ -26,13 +26,13 @@ __all__ = ["BytesSource", "FileSource", "GgufError", "Header", "HttpSource", "Li
 
 HEADER_SCHEMA = 1
 PARAMETERS = frozenset("""
-    block_count context_length embedding_length embedding_length_out embedding_length_per_layer_input feed_forward_length vocab_size
+    block_count decoder_block_count context_length embedding_length embedding_length_out embedding_length_per_layer_input feed_forward_length vocab_size
     expert_count expert_used_count expert_feed_forward_length expert_shared_feed_forward_length expert_shared_count
     expert_chunk_feed_forward_length experts_per_group moe_every_n_layers moe_latent_size
     leading_dense_block_count nextn_predict_layers interleave_moe_layer_step use_parallel_residual swin_norm
     attention.head_count attention.head_count_kv attention.key_length attention.value_length attention.key_length_swa
     attention.value_length_swa attention.sliding_window attention.sliding_window_pattern attention.shared_kv_layers
-    attention.kv_lora_rank attention.q_lora_rank attention.key_length_mla attention.value_length_mla attention.causal
+    attention.kv_lora_rank attention.q_lora_rank attention.key_length_mla attention.value_length_mla attention.causal attention.relative_buckets_count
     attention.indexer.head_count attention.indexer.key_length attention.indexer.top_k attention.indexer.block_size
     ssm.conv_kernel ssm.inner_size ssm.state_size ssm.time_step_rank ssm.group_count
     full_attention_interval attention.recurrent_layers time_mix_extra_dim time_decay_extra_dim attention.decay_lora_rank attention.iclr_lora_rank

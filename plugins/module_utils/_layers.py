@@ -20,7 +20,7 @@ from ._graph import Graph, Tensor
 from ._lightning import Lightning
 from ._recurrent import delta, kda, read_rwkv, read_states, rwkv6, rwkv6_forward, rwkv7, rwkv_forward, scan
 from ._shape import Shape, at_layer, slides
-from ._styles import GUESSES, STYLES, Style, copied, expert_width, forward_only, forward_width, kinds, mixed, shared_width
+from ._styles import STYLES, Style, copied, expert_width, forward_only, forward_width, guessed, kinds, mixed, shared_width
 
 SCANS = ("mamba1", "mamba2", "conv")
 OWN: dict[str, Any] = {"gemma3n": Gemma3n, "gemma4": Gemma4, "minimax-01": Lightning}
@@ -45,11 +45,16 @@ def graphs(header: Header, model: Shape, settings: Settings, cells: Cells) -> It
 
 def guesses(header: Header, model: Shape, settings: Settings, cells: Cells) -> Iterator[Graph]:
     """What a file may have whose architecture is not known, or that lacks a key which the graph needs."""
-    block = "mamba2" if header.get("ssm.inner_size") and model.block in ("mamba2", "kda") else model.block if model.block == "rwkv" else None
+    block = "mamba2" if header.get("ssm.inner_size") and model.block in ("mamba2", "kda") else None
     layers = model.layers if block else tuple(replace(layer, recurrent=False) for layer in model.layers)
     simple = replace(model, mla=False, block=block, layers=layers)
-    for style in GUESSES:
+    for style in guessed(header):
         yield Layers(Block(header, simple, settings, cells, style)).build()
+    if header.get("wkv.head_size"):
+        for name in ("rwkv6", "rwkv7"):
+            yield Layers(Block(header, replace(model, block="rwkv"), settings, cells, STYLES[name])).build()
+    if header.get("embedding_length_per_layer_input"):
+        yield Gemma3n(Block(header, simple, settings, cells, STYLES["gemma3n"]), []).build()
 
 
 def _complete(header: Header, model: Shape) -> bool:
@@ -126,7 +131,7 @@ class Layers:
 
     def rwkv(self, current: Tensor) -> Graph:
         """Layers of RWKV: the next one's states are read before a layer's channel mixing."""
-        block, first, states, six = self.block, None, read_rwkv(self.block), self.header.architecture == "rwkv6"
+        block, first, states, six = self.block, None, read_rwkv(self.block), self.style.version == 6
         current = self.graph.new("norm", current.lengths, current)
         for index in self.chosen:
             joined, normed, first = (rwkv6 if six else rwkv7)(block, current, states, first)

@@ -107,7 +107,7 @@ def shape_of(header: Header) -> Shape:
     window = _window(header)
     return Shape(
         architecture=name, cached=name not in CACHELESS,
-        causal=name not in NONCAUSAL and header.causal is not False, embedding=header.get("embedding_length"),
+        causal=known and name not in NONCAUSAL and header.causal is not False, embedding=header.get("embedding_length"),
         vocabulary=header.vocab_size,
         heads=largest(header.get("attention.head_count")), layers=_layers(header, window, known), window=window,
         mla=known and bool(header.get("attention.key_length_mla")), block=block, state_bytes=_state_bytes(header, block), notes=tuple(notes))
@@ -215,7 +215,7 @@ def _is_recurrent(header: Header, index: int, kv_heads: int) -> bool:
     if name in RECURRENT or name == "falcon-h1":
         return True
     if name not in HYBRID:  # unknown: state in every layer, besides its cache
-        return not _known(name) and bool(header.get("ssm.inner_size") or header.get("kda.head_dim"))
+        return not _known(name) and _guess_block(header) is not None
     if name in FULL_EVERY:
         listed = header.get("attention.recurrent_layers")
         if isinstance(listed, list):
@@ -227,7 +227,7 @@ def _is_recurrent(header: Header, index: int, kv_heads: int) -> bool:
 
 
 def _guess_block(header: Header) -> str | None:
-    kinds = [kind for kind, key in (("mamba2", "ssm.inner_size"), ("kda", "kda.head_dim")) if header.get(key)]
+    kinds = [kind for kind, key in (("mamba2", "ssm.inner_size"), ("kda", "kda.head_dim"), ("rwkv", "wkv.head_size")) if header.get(key)]
     return max(kinds, key=lambda kind: _state_bytes(header, kind), default=None)
 
 

@@ -37,6 +37,7 @@ class Style:
     `indexed`: an indexer chooses what attention sees. `post`: a norm before the sum copies what is a view.
     `biased`: scores get a bias by distance, so that there is no flash attention. `unchosen`: the last layer goes on with all rows.
     `crossed`: each layer attends to what an encoder gave, too.
+    `version` of RWKV.
     `again`: the layer's input is added once more, to the norm of its sum with attention's output.
     """
 
@@ -71,6 +72,7 @@ class Style:
     biased: bool = False
     unchosen: bool = False
     crossed: bool = False
+    version: int = 0
 
 
 def _rows(names: str, style: Style) -> Iterable[tuple[str, Style]]:
@@ -122,7 +124,7 @@ STYLES: dict[str, Style] = dict((
     ("nomic-bert-moe", replace(_ENCODER, fused=None, weights="")),
     ("nomic-bert", replace(_ENCODER, fused=None, ffn="gated")),
     ("jina-bert-v3", replace(_ENCODER, fused=None)),
-    *_rows("rwkv6 rwkv7", Style(inplace=False)),
+    ("rwkv6", Style(inplace=False, version=6)), ("rwkv7", Style(inplace=False, version=7)),
     ("t5encoder", Style(order="qkv", copied=False, biased=True)), ("t5", Style(copied=False, biased=True, crossed=True)),
     *_rows("llama-embed eurobert dream llada llada-moe rnd1", Style(order="qkv")), ("gemma-embedding", Style(order="qkv", scaled=True)),
     ("neo-bert", Style(order="qkv", fused=True, ffn="joined")), ("modern-bert", Style(order="qkv", fused=True, ffn="joined", inplace=False, normed=True))))
@@ -132,6 +134,8 @@ WIDE = frozenset("""llama granite granitemoe granite_swa granitehybrid dbrx phim
 _HEAVY = Style(order="qkv", gate="wide", inplace=False, weights="bias norm", shared="add", unchosen=True)
 GUESSES = (_HEAVY, replace(_HEAVY, fused=True, ffn="joined"), replace(_HEAVY, biased=True))
 """How an architecture without a row may be; among them the largest is planned."""
+CROSSED = replace(_HEAVY, biased=True, crossed=True)
+"""How it may be, too, where it decodes what an encoder gave."""
 MIXTURES = frozenset("""afmoe arctic bailingmoe bailingmoe2 cohere2moe dbrx deepseek deepseek2 deepseek2-ocr deepseek32 dots1 ernie4_5-moe exaone-moe gemma4
     glm-dsa glm4moe gpt-oss granite granite_swa granitehybrid granitemoe grok grovemoe hunyuan-moe hy_v3 jamba kimi-linear laguna lfm2moe llada-moe
     llama llama-embed llama4 mellum mimo2 minicpm minimax-01 minimax-m2 minimax-m3 mistral3 mistral4 nemotron_h nemotron_h_moe nomic-bert-moe olmoe phimoe
@@ -157,6 +161,11 @@ def kinds(header: Header, style: Style) -> Iterable[Style]:
             joined = (2 * experts < 5 * sum(mixed(header, index) for index in range(layers)),)
     parts = header.architecture != "jina-bert-v2"  # one product leaves no room for its norms of queries and keys
     return (replace(style, fused=one, joined=other, copied=style.copied and (parts or not one)) for one in fused for other in joined)
+
+
+def guessed(header: Header) -> tuple[Style, ...]:
+    """How the layers of an architecture without a row may be."""
+    return (*GUESSES, CROSSED) if header.get("decoder_block_count") or header.get("attention.relative_buckets_count") else GUESSES
 
 
 def copied(header: Header, layer: Layer, index: int, style: Style) -> bool:

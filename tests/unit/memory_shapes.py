@@ -1,10 +1,9 @@
 """Headers of known models, made from their numbers."""
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
-from ansible_collections.localai.fleet.plugins.module_utils._gguf import Header
+from ansible_collections.localai.fleet.plugins.module_utils._gguf import Header, TensorGroup
 
 
 def model(architecture: str, layers: int, embedding: int, feed_forward: Any = None, heads: Any = None, kv: Any = None, size: int | None = None,
@@ -22,7 +21,7 @@ GEMMA_1B = model("gemma3", 26, 1152, 6912, 4, 1, 256, 262_144, attention__slidin
 GEMMA_4B = model("gemma3", 34, 2560, 10_240, 8, 4, 256, 262_144, attention__sliding_window=1024, tokenizer="llama")
 LLAMA_1B = model("llama", 16, 2048, 8192, 32, 8, 64, 128_256)
 LLAMA_8B = model("llama", 32, 4096, 14_336, 32, 8, 128, 128_256)
-PHI_2 = replace(model("phi2", 32, 2560, 10_240, 32, 32, 80, 51_200), tensor_count=10 * 32)
+PHI_2 = model("phi2", 32, 2560, 10_240, 32, 32, 80, 51_200, tensors=(TensorGroup("F16", "matrix", 32, 4 * 32, 2 * 2_516_582_400),))
 QWEN_06B = model("qwen3", 28, 1024, 3072, 16, 8, 128, 151_936)
 QWEN_4B = model("qwen3", 36, 2560, 9728, 32, 8, 128, 151_936)
 QWEN_8B = model("qwen3", 36, 4096, 12_288, 32, 8, 128, 151_936)
