@@ -1,12 +1,18 @@
-"""Blobs once from the Hub, then from server to server or from the controller; and a seed that is killed with its service."""
+"""Blobs once from the Hub, then from server to server, from the controller or from a mirror; and a seed that is killed with its service."""
 from __future__ import annotations
 
+import os
 import re
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Callable, Iterator
 
+import docker
 import pytest
-from deployed import Run, groups, hub, on, started, until
+from deployed import STATE, Run, groups, hub, on, started, until
+
+from tests.lab.instance import load
+from tests.lab.recipes import RECIPES
 
 BLOBS = "/opt/localai/models/gguf"
 RATE = 8 << 20
@@ -32,13 +38,18 @@ def model(playbook: Callable[..., Run]) -> Iterator[tuple[str, int]]:
     """SHA-256 and size of the first blob, which no server has any more; what comes after finds everything in place."""
     names = on(SERVERS[0]).check_output("ls %s", BLOBS).split()
     size = on(SERVERS[0]).file(f"{BLOBS}/{names[0]}").size
-    for name in SERVERS:
-        on(name).check_output("rm -rf %s/%s %s/.partial", BLOBS, names[0], BLOBS)
-    hub("/__requests__", method="DELETE")
+    forget(names[0])
     yield names[0].removesuffix(".gguf"), size
     hub("/__switch__", {"drip": False})
     if not all(on(name).file(f"{BLOBS}/{names[0]}").exists for name in SERVERS):
         playbook("site", "--tags", "models")  # what comes after must not suffer
+
+
+def forget(blob: str) -> None:
+    """No server has this blob, and the Hub was asked for nothing yet."""
+    for name in SERVERS:
+        on(name).check_output("rm -rf %s/%s %s/.partial", BLOBS, blob, BLOBS)
+    hub("/__requests__", method="DELETE")
 
 
 def sent() -> int:
@@ -99,11 +110,39 @@ def partial_bytes(host: Any) -> int:
     return max(map(int, host.check_output("find %s/.partial -name '*.part' -printf '%%s\\n' 2>/dev/null || true", BLOBS).split()), default=0)
 
 
-def test_by_the_controller(playbook: Callable[..., Run], model: tuple[str, int], tmp_path: Path) -> None:
-    by = ("site", "--tags", "models", "-e", "models_distribution=controller", "-e", f"models_controller_cache={tmp_path}")
+@contextmanager
+def mirror(folder: Path, token: str) -> Iterator[str]:
+    """The address of nginx in front of a folder, for those who have the token."""
+    for place in (folder, *folder.parents[:3]):
+        place.chmod(0o755)
+    settings = folder.parent / "mirror.conf"
+    settings.write_text(f'server {{ listen 80; root /mirror; if ($http_authorization != "Bearer {token}") {{ return 403; }} }}\n', encoding="utf-8")
+    network = load(STATE.name).network
+    made = docker.from_env().containers.run(
+        os.environ.get("LAB_NGINX_IMAGE") or RECIPES["nginx"].tag, name=f"{network}-mirror", network=network, detach=True, remove=True,
+        volumes={str(folder): {"bind": "/mirror", "mode": "ro"}, str(settings): {"bind": "/etc/nginx/conf.d/default.conf", "mode": "ro"}})
+    try:
+        made.reload()
+        yield f"http://{made.attrs['NetworkSettings']['Networks'][network]['IPAddress']}"
+    finally:
+        made.remove(force=True)
+
+
+def test_by_the_controller_and_from_a_mirror_of_its_cache(playbook: Callable[..., Run], model: tuple[str, int], tmp_path: Path) -> None:
+    by = ("site", "--tags", "models", "-e", "models_distribution=controller", "-e", f"models_controller_cache={tmp_path}/cache")
     run = playbook(*by)
     assert run.code == 0, run.output
-    assert (sent(), (tmp_path / f"{model[0]}.gguf").stat().st_size) == (model[1], model[1])
+    assert (sent(), (tmp_path / "cache" / f"{model[0]}.gguf").stat().st_size) == (model[1], model[1])
     assert ", from the controller" in run.output
     assert_whole(model[0])
     assert playbook(*by).changed == 0
+
+    forget(f"{model[0]}.gguf")
+    by = ("site", "--tags", "models", "-e", "models_distribution=mirror")
+    with mirror(tmp_path / "cache", "mirror-secret-1") as address:
+        refused = playbook(*by, "-e", f"models_mirror_url={address}", "-e", "models_mirror_token=mirror-secret-2")
+        assert refused.code != 0 and "403" in refused.told and "mirror-secret" not in refused.output, refused.output
+        run = playbook(*by, "-e", f"models_mirror_url={address}", "-e", "models_mirror_token=mirror-secret-1", "-vvv")
+    assert run.code == 0, run.output
+    assert sent() == 0 and "mirror-secret" not in run.output.replace("models_mirror_token=mirror-secret-1", "")
+    assert_whole(model[0])
