@@ -218,9 +218,9 @@ def _read_split(sources: Sequence[Any], limits: Limits, exact: bool) -> Header:
 def _check_part(cursor: Cursor, keys: _Keys, header: Header, part: tuple[int, int] | None) -> None:
     """A file must be the part it is given as; one given alone must be the first. In plan mode that may stand in what was not read."""
     number, count = header.split_no, header.split_count
-    if number is None or (number, count) == part or (part is None and not number):
+    if number is None or (part is None and not number) or (part is not None and number == part[0] and count in (None, part[1])):
         return
-    got = f"part {number + 1} of {count}"
+    got = f"part {number + 1}" + ("" if count is None else f" of {count}")
     cursor.field = "split.no and split.count"
     place = keys.places.get("split.no", keys.places.get("split.count"))
     if part is None:
@@ -441,14 +441,14 @@ def _whole(cursor: Cursor, keys: _Keys, name: str, default: int | None) -> Any:
 
 
 def _split(cursor: Cursor, keys: _Keys) -> tuple[int | None, int | None]:
-    """`split.no` and `split.count`; None for both while they may stand in what was not read."""
-    number, count = _whole(cursor, keys, "split.no", None), _whole(cursor, keys, "split.count", None)
-    if number is None and count is None and not keys.complete:
-        return None, None
-    number, count = number or 0, count or 1  # a file in one piece may say 0
-    if "split.count" in keys.values and count > cursor.limits.splits:
+    """`split.no` and `split.count`; None for one that may stand in what was not read."""
+    number, count = _whole(cursor, keys, "split.no", 0 if keys.complete else None), _whole(cursor, keys, "split.count", 1 if keys.complete else None)
+    if count is None:
+        return number, None
+    count = count or 1  # a file in one piece may say 0
+    if count > cursor.limits.splits:
         raise _refused(cursor, keys, "split.count", f"The number of parts is over the limit of {cursor.limits.splits}", count)
-    if "split.count" in keys.values and number >= count:
+    if "split.count" in keys.values and number is not None and number >= count:
         raise _refused(cursor, keys, "split.no", f"A part must have a number below the number of parts, {count}", number)
     return number, count
 

@@ -78,6 +78,19 @@ def test_a_split_set_is_read_in_plan_mode_without_the_end_of_its_first_part() ->
     assert plan.bytes_read < 70_000 and exact.split_count == 2
 
 
+@pytest.mark.parametrize(("number", "first"), [(0, True), (1, False)])
+def test_a_number_before_the_vocabulary_needs_no_count(number: int, first: bool) -> None:
+    behind = {"split.count": Typed("u16", 2), "split.tensors.count": Typed("i32", 2)}
+    part = _gguf.BytesSource(raw({"split.no": Typed("u16", number), **dense(vocabulary=20_000), **behind}, [Tensor("a", (256, 2), "Q4_K")], pad=500))
+    if first:
+        alone, whole = _gguf.read_header(part), _gguf.read_header([part, written_by_gguf_split(4)[1]])
+        assert (alone.split_no, alone.split_count, whole.split_no, whole.split_count) == (0, None, 0, 2)
+        return
+    for sources, text in ((part, "Only the first file.*part 2[.]"), ([part, written_by_gguf_split(4)[1]], "do not fit together.*part 2, wanted 1 of 2")):
+        with pytest.raises(_gguf.GgufError, match=text):
+            _gguf.read_header(sources)
+
+
 def test_the_limits_hold_for_all_parts_together() -> None:
     sources = written_by_gguf_split(20_000)
     first = _gguf.read_header(sources[0], exact=True).bytes_read
