@@ -121,7 +121,7 @@ class Block:
         turned = self.turned(layer)
         joined, gates = None, None
         if style.fused:
-            width = 3 * self.embedding if name in ("qwen", "modern-bert") else (self.embedding if name == "bailingmoe2" else key * heads) + key * kv + value * kv
+            width = 3 * self.embedding if style.wide == "thrice" else (self.embedding if style.wide else key * heads) + (key + value) * kv
             joined = graph.new("qkv", (Dim("qkv", width), rows), source)
         elif style.gate == "query":
             gates = graph.new("q", (Dim("query_and_gate", 2 * key * heads), rows), source)

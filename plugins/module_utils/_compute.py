@@ -36,7 +36,8 @@ def compute_bytes(shape: Header, model: Shape, settings: Settings, cells: Cells)
 def work_bytes(shape: Header, model: Shape, settings: Settings, cells: Cells) -> tuple[Formula, Formula]:
     """What products need beside the compute buffer: their right side in the type of the left one (ggml_graph_plan), and what it leaves free in the heap.
 
-    Without flash attention it is the scores, and grows with the prompt: what smaller sizes leave in the heap stays.
+    Without flash attention it is the scores, and grows with the prompt: what smaller sizes leave in the heap stays. Not without a cache, as keys
+    and values are not in another type then.
     """
     rows, used = rounded_up(cells.ubatch, named("slots", settings.slots)), largest(shape.get("expert_used_count"))
     halves = any(group.type in ("F16", "BF16") and group.role in ("matrix", "experts") for group in shape.tensors or ())
@@ -44,21 +45,19 @@ def work_bytes(shape: Header, model: Shape, settings: Settings, cells: Cells) ->
                          named("inner", largest(shape.get("ssm.inner_size"))), named("embedding", model.embedding)))
     work = rows * hidden * 2 if halves else rows * hidden * 5 // 4  # 292 bytes for 256 elements of Q8_K, and the ends of blocks in the heap
     left = formula(0)
-    if not settings.flash_attention and model.heads:
-        work = largest_of((work, 2 * rows * named("heads", model.heads) * _seen(model, cells)))
+    if not settings.flash_attention and model.heads and not uncached(model):
+        work = largest_of((work, 2 * rows * named("heads", model.heads) * cells.full))
         left = smallest_of((work // 2, 16 * MIB)) if cells.full.value >= 2 * cells.ubatch.value else left  # 0 to 14 MiB measured
     return work.called("work"), left
 
 
 def unread_bytes(model: Shape, settings: Settings, cells: Cells) -> Formula:
-    """Room in the compute buffer that prompts of tokens never touch: for embeddings as input, and a copy of them. A projector gives such input."""
+    """Room in the compute buffer that prompts of tokens never touch: for embeddings as input, and a copy of them, whose room encoders use.
+
+    A projector gives such input.
+    """
     rows = rounded_up(cells.ubatch, named("slots", settings.slots))
-    return formula(0) if settings.projector else (8 * rows * named("embedding", model.embedding)).called("unread")
-
-
-def _seen(model: Shape, cells: Cells) -> Formula:
-    """Tokens that one token's scores are of: all cells, or without a cache the micro-batch, padded."""
-    return rounded_up(cells.ubatch, 256) if uncached(model) else cells.full
+    return formula(0) if settings.projector else ((8 if model.cached else 4) * rows * named("embedding", model.embedding)).called("unread")
 
 
 def _query(shape: Header, model: Shape) -> Formula:

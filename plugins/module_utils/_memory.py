@@ -30,8 +30,13 @@ SERVER_TMP = 128 * MIB
 """Size of the container's /tmp (a tmpfs, so memory): the engine's output there grows about 6 KB a long prompt."""
 CHECKPOINTS = 4
 """Context checkpoints a slot (`n_ctx_checkpoints`) for models that cannot rewind their state; each request adds two."""
-TOKEN_BYTES = {"llama": 172, "bert": 135, "gpt2": 172, "none": 0, "no_vocab": 0}
+TOKEN_BYTES = {"llama": 172, "bert": 165, "gpt2": 172, "none": 0, "no_vocab": 0}
 """Bytes a token of the vocabulary takes in the engine's tables, by tokenizer; 166 to 171 measured."""
+TABLE_SIZES, GROWN_BYTES = (10_273, 20_753, 42_043, 85_229), MIB
+"""Tokens at which the C++ library makes a table larger, and what that leaves free in the heap of an encoder with up to a third more tokens than
+that; 0 to 0.9 MiB more measured than in others. A cache and longer lists of merges fill it in other models."""
+FEW_TENSORS = 140
+"""An encoder with fewer takes as much as with so many: what they take lies in what loading left free."""
 TRIE_TOKEN_BYTES = 1000
 """The same for tokenizers that build a tree over the bytes of each token (t5, rwkv, plamo2, gemma4 and unknown ones)."""
 MERGE_BYTES = 113
@@ -145,7 +150,7 @@ def _output(shape: Header, model: Shape, settings: Settings, slots: Formula) -> 
     if not settings.embeddings:
         return 4 * slots * logits
     tokens, row = smallest_of((named("batch", settings.batch), named("context", settings.context))), named("embedding", model.embedding)
-    if (shape.pooling_type or 0) > 1:  # of one token; a mean is of all
+    if (shape.pooling_type or 0) > (1 if model.cached else 0):  # of one token; a mean is of all, but encoders give it with the graph
         return 4 * slots * (logits + row)
     if not all_logits(shape, True):
         return 4 * (slots * logits + largest_of((tokens, slots)) * row)
@@ -161,7 +166,7 @@ def _projector(shape: Header, settings: Settings) -> Formula:
 
 def _answer(shape: Header, settings: Settings) -> Formula:
     """An answer with the embedding of every token, in numbers and as text, while it is sent; 38 bytes an element measured."""
-    if not settings.embeddings or not all_logits(shape, True):
+    if not settings.embeddings or shape.pooling_type:
         return formula(0)
     tokens = smallest_of((named("batch", settings.batch), named("context", settings.context)))
     return (48 * tokens * named("embedding", shape.get("embedding_length"))).called("answer")
@@ -178,11 +183,19 @@ def _merges(shape: Header) -> Formula:
 def _engine(shape: Header, settings: Settings) -> Formula:
     """Everything else of the engine's process: tables of the tokenizer, what it keeps a tensor, a cell and a thread."""
     tables = TOKEN_BYTES.get(shape.tokenizer_model or "", TRIE_TOKEN_BYTES) * named("vocabulary", shape.vocab_size) + MERGE_BYTES * _merges(shape)
-    kept = TENSOR_BYTES * named("tensors", shape.tensor_count) + 320 * named("context", settings.context)
+    tensors = max(FEW_TENSORS, shape.tensor_count) if shape.tokenizer_model == "bert" else shape.tensor_count
+    kept = TENSOR_BYTES * named("tensors", tensors) + 320 * named("context", settings.context)
     nodes = 40 * NODE_BYTES * smallest_of((named("ubatch", settings.ubatch), named("batch", settings.batch))) if shape.architecture in NODES else 0
-    start = 23 * MIB // 4 + (0 if shape.tokenizer_model in ("llama", "bert") else 2 * MIB)  # 5.3 measured, and 7.4 with byte-pair encoding
-    start += 384 * 1024 * (settings.slots - 1)  # requests at once; 0.3 MiB each measured
+    start = _start(shape) + 384 * 1024 * (settings.slots - 1)  # requests at once; 0.3 MiB each measured
     return (tables.called("tokenizer") + kept + nodes + start).called("engine") + (0 if settings.mmap else 4 * MIB)
+
+
+def _start(shape: Header) -> int:
+    """What does not grow: 5.3 MiB measured, 7.4 with byte-pair encoding; 3.1 to 3.8 with the tokenizer of encoders."""
+    if shape.tokenizer_model != "bert":
+        return 23 * MIB // 4 + (0 if shape.tokenizer_model == "llama" else 2 * MIB)
+    grown = any(3 * size < 3 * shape.vocab_size <= 4 * size for size in TABLE_SIZES)
+    return 63 * MIB // 16 + (GROWN_BYTES if grown else 0)
 
 
 def _hole(shape: Header, cache: Formula) -> Formula:

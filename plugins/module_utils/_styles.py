@@ -20,15 +20,17 @@ class Style:
     """What differs. Names of nodes are as in `_blocks`.
 
     `order` of the products q, k and v. `copied`: positions or norms make new queries and keys. `fused`: the three come from one product;
-    `fused` is None where files have either: `kinds` finds which. `gate` of attention's result: "query" comes with the
-    queries, "wide" and "heads" are products of their own, as wide as the queries or one number a head.
+    None where files have either (`kinds` finds which). `wide` is that product: "embedding" with the embedding in the queries' place, "thrice" it.
+    `gate` of attention's result: "query" comes with the queries, "wide" and "heads" are products of their own, as wide as the queries or one number
+    a head.
     `ffn`: gated, plain, or joined (gate and up in one product). `parallel` to attention: the feed-forward of attention's norm, "first"
     attention's output, then it; "last" it, then attention's output; "late" the residual between them; "own" like late with a norm of its own;
     "after" the feed-forward of attention's output, then both sums.
     `before` and `after`: norms before each part, or after each sum. `inplace`: norms work in place (those by root mean square do).
     `placed`: positions are embedded. `scaled`: embeddings are scaled by row. `positions` of a token.
     `residual` comes first in the sums after attention, forward, or both.
-    `early`: the last layer chooses its rows before attention's output; `late`: after the first sum. `weights` of experts: words of norm, raw, bias, apart, before.
+    `early`: the last layer chooses its rows before attention's output; `late`: after the first sum.
+    `weights` of experts: words of norm, raw, bias, apart, before.
     `shared` experts: "" no, "add", "gate" (weighted), "dense" (a dense feed-forward beside), "chunks" (experts once more, of another width).
     `router` sees what the experts see, or the layer's input: "source"; "source all": the experts see it too, beside a dense feed-forward.
     `normed`: the embeddings are. `skip`: they are added to each layer. `joined`: gate and up of experts are one product.
@@ -44,6 +46,7 @@ class Style:
     order: str = "qvk"
     copied: bool = True
     fused: bool | None = False
+    wide: str = ""
     gate: str = ""
     ffn: str = "gated"
     parallel: str = ""
@@ -96,7 +99,7 @@ STYLES: dict[str, Style] = dict((
     ("falcon", Style(fused=True, ffn="plain", inplace=False, parallel="last", apart_from=8)),
     ("phi2", Style(fused=None, ffn="plain", inplace=False, parallel="first")),
     ("plamo", Style(parallel="last")), ("command-r", Style(parallel="late", inplace=False)), ("cohere2", Style(parallel="late", inplace=False, order="qkv")),
-    *_rows("qwen dbrx", Style(fused=True)), ("openelm", Style(fused=True, residual="attention", early=True)),
+    ("qwen", Style(fused=True, wide="thrice")), ("dbrx", Style(fused=True)), ("openelm", Style(fused=True, residual="attention", early=True)),
     *_rows("qwen2vl qwen3vl qwen3vlmoe hunyuan_vl paddleocr", Style(positions=4)),
     ("glm4", Style(positions=4, ffn="joined")),
     *_rows("gemma2 gpt-oss mellum mimo2", Style(order="qkv")), *_rows("gemma3 gemma3n gemma4", Style(order="qkv", scaled=True)),
@@ -113,7 +116,7 @@ STYLES: dict[str, Style] = dict((
     ("plm", Style(unpacked=True, ffn="plain")),
     ("cohere2moe", Style(order="qkv", parallel="late", shared="add")), ("grovemoe", Style(weights="apart norm", shared="chunks")),
     ("smallthinker", Style(order="qkv", router="source")), ("arctic", Style(router="source all")),
-    ("glm4moe", Style(positions=4, weights="bias norm", shared="add")), ("bailingmoe2", Style(fused=True, weights="bias norm", shared="add")),
+    ("glm4moe", Style(positions=4, weights="bias norm", shared="add")), ("bailingmoe2", Style(fused=True, wide="embedding", weights="bias norm", shared="add")),
     ("grok", Style(shared="dense")), ("llama4", Style(order="qkv", weights="before", shared="add")),
     ("exaone-moe", Style(order="qkv", weights="bias norm", shared="add")),
     ("jamba", Style(copied=False, weights="", residual="attention forward")),
@@ -127,7 +130,8 @@ STYLES: dict[str, Style] = dict((
     ("rwkv6", Style(inplace=False, version=6)), ("rwkv7", Style(inplace=False, version=7)),
     ("t5encoder", Style(order="qkv", copied=False, biased=True)), ("t5", Style(copied=False, biased=True, crossed=True)),
     *_rows("llama-embed eurobert dream llada llada-moe rnd1", Style(order="qkv")), ("gemma-embedding", Style(order="qkv", scaled=True)),
-    ("neo-bert", Style(order="qkv", fused=True, ffn="joined")), ("modern-bert", Style(order="qkv", fused=True, ffn="joined", inplace=False, normed=True))))
+    ("neo-bert", Style(order="qkv", fused=True, ffn="joined")),
+    ("modern-bert", Style(order="qkv", fused=True, wide="thrice", ffn="joined", inplace=False, normed=True))))
 WIDE = frozenset("""llama granite granitemoe granite_swa granitehybrid dbrx phimoe minimax-m2 olmoe hunyuan-moe mistral3 minicpm jamba
     llama-embed minimax-01 arctic nomic-bert-moe""".split())
 """`feed_forward_length` is the width of an expert, whatever another key says."""
