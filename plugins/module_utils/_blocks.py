@@ -17,7 +17,7 @@ from ._graph import Dim, Graph, Tensor
 from ._indexed import Indexer
 from ._shape import ALL_ROWS, Layer, Shape, all_logits, at_layer, largest, slides, uncached
 from ._sparse import Sparse
-from ._styles import Style, copied, placed
+from ._styles import Style, copied, order, placed
 
 PRODUCTS = {"q": "query", "k": "keys", "v": "values"}
 
@@ -113,12 +113,11 @@ class Block:
         """Attention up to its output matrix (`out`)."""
         if self.sparse and self.sparse.serves(index):
             return self.sparse.attend(source, layer, index)
-        graph, rows, style, name = self.graph, self.rows, self.style, self.header.architecture
+        graph, rows, style = self.graph, self.rows, self.style
         heads, stored = (self.header.get(f"attention.head_count{kind}") for kind in ("", "_kv"))
         kv = Dim("kv_heads", layer.kv_heads or at_layer(heads if stored is None else stored, index))
         key, value, heads = Dim("key_length", layer.key), Dim("value_length", layer.value), Dim("heads", at_layer(heads, index))
         shapes = {"q": (key, heads, rows), "k": (key, kv, rows), "v": (value, kv, rows)}
-        turned = self.turned(layer)
         joined, gates = None, None
         if style.fused:
             width = 3 * self.embedding if style.wide == "thrice" else (self.embedding if style.wide else key * heads) + (key + value) * kv
@@ -126,10 +125,8 @@ class Block:
         elif style.gate == "query":
             gates = graph.new("q", (Dim("query_and_gate", 2 * key * heads), rows), source)
         made: dict[str, Tensor] = {}
-        windows = any(other.window for other in self.model.layers) or self.alone or style.order != "qkv" or name.startswith("lfm2")
-        for letter in style.order if windows else "qvk":
-            size, kind = shapes[letter], "v" if letter == "v" else "k"
-            matrix = self.rotation(kind, layer) if kind in turned else None
+        for letter in order(self.model, style):
+            size, matrix = shapes[letter], self.rotation(letter, layer)
             whole = joined or (gates if letter == "q" else None)
             item = graph.view(whole) if whole else graph.new(letter, (Dim(PRODUCTS[letter], size[0] * size[1]), rows), source)
             if letter == "v" or not copied(self.header, layer, index, style):
@@ -137,12 +134,11 @@ class Block:
             else:
                 places = (self.places(),) if placed(self.model, layer, index) else ()
                 item = graph.new(letter, size, graph.view(item), *places)
-            if letter == "q" and name == "llama4" and not copied(self.header, layer, index, style):
+            if letter == "q" and style.tempered and not copied(self.header, layer, index, style):
                 item = graph.new(letter, size, graph.view(item), self.input("attention_scale", rows))
-            made[letter] = self.turn(item, matrix, size) if matrix else item
+            made[letter] = self.turn(item, matrix, size)
         found = self.attend_alone(made, shapes, index) if self.alone else self.attend(made, shapes, layer)
-        if "v" in turned:
-            self.turn_back = lambda item: self.turn(item, self.rotation("v", layer), (value, heads, rows))
+        self.turns_back(layer, value, heads, rows)
         return self.gated(found, gates or source, key * heads, heads) if style.gate else found
 
     def gated(self, found: Tensor, source: Tensor, width: int, heads: int) -> Tensor:
@@ -153,23 +149,27 @@ class Block:
             return graph.new("gate", whole, found, graph.view(graph.new("gate", (heads, self.rows), source)))
         return graph.over("gate", whole, found, graph.new("gate", whole, graph.view(source) if self.style.gate == "query" else source))
 
-    def turned(self, layer: Layer) -> set[str]:
-        """Which of keys and values are rotated before they are quantized."""
-        if self.alone or (layer.window and self.header.architecture == "lfm2"):
-            return set()
-        settings, first = self.settings, self.model.layers[0]  # the engine asks the first layer's sizes, whichever layer it builds
-        return {kind for kind, cache, size in (("k", settings.type_k, first.key), ("v", settings.type_v, first.value))
-                if KV_TYPES[cache][1] > 1 and size % 64 == 0 and not self.model.mla}
-
-    def rotation(self, kind: str, layer: Layer) -> Tensor:
-        """The matrix that rotates keys or values."""
+    def rotation(self, kind: str, layer: Layer) -> Tensor | None:
+        """The matrix that rotates keys (and queries) or values before they are quantized; None where they stay as they are."""
+        first = self.model.layers[0]  # the engine asks the first layer's sizes, whichever layer it builds
+        cache, size = (self.settings.type_v, first.value) if kind == "v" else (self.settings.type_k, first.key)
+        unturned = self.alone or self.model.mla or (layer.window and self.header.architecture == "lfm2")
+        if unturned or KV_TYPES[cache][1] == 1 or size % 64:
+            return None
         wide = 64 if kind == "v" else max(64, layer.key & -layer.key)
-        return self.input(f"{'window_' if layer.window else ''}rotation_{kind}", wide, wide)
+        return self.input(f"{'window_' if layer.window else ''}rotation_{'v' if kind == 'v' else 'k'}", wide, wide)
 
-    def turn(self, item: Tensor, matrix: Tensor, size: Sequence[int]) -> Tensor:
-        """Rows multiplied with a rotation."""
+    def turn(self, item: Tensor, matrix: Tensor | None, size: Sequence[int]) -> Tensor:
+        """Rows multiplied with a rotation where there is one."""
+        if matrix is None:
+            return item
         wide = matrix.lengths[0]
         return self.graph.new("rotated", (wide, size[0] * size[1] * size[2] // wide), matrix, self.graph.view(item))
+
+    def turns_back(self, layer: Layer, *size: int) -> None:
+        """Attention's result is rotated back once it is used (`straight`) where values are rotated."""
+        matrix = self.rotation("v", layer)
+        self.turn_back = None if matrix is None else lambda item: self.turn(item, matrix, size)
 
     def straight(self, item: Tensor) -> Tensor:
         """Attention's result, rotated back."""
@@ -284,18 +284,13 @@ class Block:
         shapes = {"q": (key, heads, rows), "k": (key, heads, rows), "v": (value, heads, rows)}
         packed = graph.new("q", (Dim("query_rank", ranks), rows), source) if ranks else source
         made = {"q": graph.new("q", shapes["q"], graph.view(graph.new("q", (key * heads, rows), packed)), self.places())}
-        if "k" in self.turned(layer):
-            made["q"] = self.turn(made["q"], self.rotation("k", layer), shapes["q"])
+        made["q"] = self.turn(made["q"], self.rotation("q", layer), shapes["q"])
         both = graph.new("kv", (rank + rope, rows), source)
         whole = graph.new("kv", (Dim("keys_and_values", (key - rope + value) * heads), rows), graph.new("kv", (rank, rows), graph.view(both)))
-        made["v"] = graph.new("v", shapes["v"], graph.view(whole))
-        if "v" in self.turned(layer):
-            made["v"] = self.turn(made["v"], self.rotation("v", layer), shapes["v"])
-            self.turn_back = lambda item: self.turn(item, self.rotation("v", layer), shapes["v"])
+        made["v"] = self.turn(graph.new("v", shapes["v"], graph.view(whole)), self.rotation("v", layer), shapes["v"])
         repeated = graph.new("k", (rope, heads, rows), graph.new("k", (rope, rows), graph.view(both), self.places()))
-        made["k"] = graph.new("k", shapes["k"], graph.view(whole), repeated)
-        if "k" in self.turned(layer):
-            made["k"] = self.turn(made["k"], self.rotation("k", layer), shapes["k"])
+        made["k"] = self.turn(graph.new("k", shapes["k"], graph.view(whole), repeated), self.rotation("k", layer), shapes["k"])
+        self.turns_back(layer, *shapes["v"])
         return self.attend(made, shapes, layer)
 
     def moved(self, name: str, source: Tensor, lengths: Sequence[int]) -> Tensor:

@@ -53,16 +53,14 @@ class Gemma4:
         seen = Layer(layer.kv_heads, layer.key, layer.value, window)
         shapes = {"q": (Dim("key_length", layer.key), heads, rows), "k": (Dim("key_length", layer.key), Dim("kv_heads", layer.kv_heads), rows),
                   "v": (Dim("value_length", layer.value), Dim("kv_heads", layer.kv_heads), rows)}
-        turned, made = block.turned(seen), {}
+        made = {}
         for letter in "qkv" if layer.kv_heads else "q":
-            size, kind = shapes[letter], "v" if letter == "v" else "k"
-            matrix = block.rotation(kind, seen) if kind in turned else None
+            size, matrix = shapes[letter], block.rotation(letter, seen)
             item = graph.view(graph.new(letter, (size[0] * size[1], rows), source))
             item = graph.new(letter, size, item, *(() if letter == "v" else (block.places(),)))
-            made[letter] = block.turn(item, matrix, size) if matrix else item
+            made[letter] = block.turn(item, matrix, size)
         found = block.attend(made, shapes, seen)
-        if "v" in turned:
-            block.turn_back = lambda item: block.turn(item, block.rotation("v", seen), (shapes["v"][0], heads, rows))
+        block.turns_back(seen, shapes["v"][0], heads, rows)
         return found
 
     def experts(self, joined: Tensor, index: int) -> Tensor:

@@ -44,12 +44,10 @@ class Sparse:
         for letter, size in shapes.items():
             item = graph.new(letter, (size[0] * size[1], rows), source)
             item = item if letter == "v" else graph.new(letter, size, graph.view(item), self.block.places())
-            kind = "v" if letter == "v" else "k"
-            made[letter] = block.turn(item, block.rotation(kind, layer), size) if kind in block.turned(layer) else item
+            made[letter] = block.turn(item, block.rotation(letter, layer), size)
         for letter in "kv":
             graph.sink(graph.view(made[letter]), block.input(f"places_{letter}", rows, width=8))
-        if "v" in block.turned(layer):
-            block.turn_back = lambda item: block.turn(item, block.rotation("v", layer), (layer.value, heads, rows))
+        block.turns_back(layer, layer.value, heads, rows)
         return self.streams(source, graph.view(made["q"]), Dim("query", layer.value * heads))
 
     def streams(self, source: Tensor, query: Tensor, width: Dim) -> Tensor:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Iterable
 
 from ._gguf import Header
-from ._shape import Layer, Shape, at_layer, largest
+from ._shape import Layer, Shape, at_layer, largest, uncached
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Style:
     `indexed`: an indexer chooses what attention sees. `post`: a norm before the sum copies what is a view.
     `biased`: scores get a bias by distance, so that there is no flash attention. `unchosen`: the last layer goes on with all rows.
     `crossed`: each layer attends to what an encoder gave, too.
-    `version` of RWKV.
+    `version` of RWKV. `tempered`: queries that no positions turn are scaled by theirs.
     `again`: the layer's input is added once more, to the norm of its sum with attention's output.
     """
 
@@ -76,6 +76,7 @@ class Style:
     unchosen: bool = False
     crossed: bool = False
     version: int = 0
+    tempered: bool = False
 
 
 def _rows(names: str, style: Style) -> Iterable[tuple[str, Style]]:
@@ -117,7 +118,7 @@ STYLES: dict[str, Style] = dict((
     ("cohere2moe", Style(order="qkv", parallel="late", shared="add")), ("grovemoe", Style(weights="apart norm", shared="chunks")),
     ("smallthinker", Style(order="qkv", router="source")), ("arctic", Style(router="source all")),
     ("glm4moe", Style(positions=4, weights="bias norm", shared="add")), ("bailingmoe2", Style(fused=True, wide="embedding", weights="bias norm", shared="add")),
-    ("grok", Style(shared="dense")), ("llama4", Style(order="qkv", weights="before", shared="add")),
+    ("grok", Style(shared="dense")), ("llama4", Style(order="qkv", tempered=True, weights="before", shared="add")),
     ("exaone-moe", Style(order="qkv", weights="bias norm", shared="add")),
     ("jamba", Style(copied=False, weights="", residual="attention forward")),
     *_rows("lfm2 lfm2moe", Style(order="qkv", residual="attention forward", early=True, weights="bias norm")),
@@ -182,6 +183,12 @@ def copied(header: Header, layer: Layer, index: int, style: Style) -> bool:
     if name == "smollm3" or (name == "llama4" and header.get("attention.sliding_window") != 0):
         return (index + 1) % 4 != 0
     return style.copied
+
+
+def order(model: Shape, style: Style) -> str:
+    """Which of the products q, k and v comes first: where no layer has a window, those of windowed architectures are as in others."""
+    windows = any(layer.window for layer in model.layers) or uncached(model) or model.architecture.startswith("lfm2")
+    return style.order if windows else "qvk"
 
 
 def placed(model: Shape, layer: Layer, index: int) -> bool:
