@@ -178,7 +178,10 @@ class Block:
 
     def out(self, source: Tensor) -> Tensor:
         """The output matrix of attention."""
-        return self.graph.new("attention", (self.embedding, self.rows), self.straight(source))
+        found = self.straight(source)
+        if self.style.between and not found.lengths:
+            found = self.graph.new("norm", (self.model.layers[0].value * self.model.heads, self.rows), found)
+        return self.graph.new("attention", (self.embedding, self.rows), found)
 
     def attend(self, made: dict[str, Tensor], shapes: dict[str, Sequence[int]], layer: Layer) -> Tensor:
         """Keys and values go to the cache, queries meet all of it."""

@@ -40,6 +40,7 @@ class Style:
     `biased`: scores get a bias by distance, so that there is no flash attention. `unchosen`: the last layer goes on with all rows.
     `crossed`: each layer attends to what an encoder gave, too.
     `version` of RWKV. `tempered`: queries that no positions turn are scaled by theirs.
+    `between`: a norm between attention's result and its output matrix copies what is a view.
     `again`: the layer's input is added once more, to the norm of its sum with attention's output.
     """
 
@@ -77,6 +78,7 @@ class Style:
     crossed: bool = False
     version: int = 0
     tempered: bool = False
+    between: bool = False
 
 
 def _rows(names: str, style: Style) -> Iterable[tuple[str, Style]]:
@@ -87,7 +89,7 @@ _PLACED = Style(copied=False, fused=True, ffn="plain", placed=True, inplace=Fals
 _ENCODER = Style(order="qkv", before=False, after=True, inplace=False, ffn="plain")
 STYLES: dict[str, Style] = dict((
     *_rows("""llama mistral3 qwen2 qwen3 qwen3moe gemma deci exaone ernie4_5 hunyuan-dense internlm2 maincoder minicpm nanbeige
-        pangu-embedded seed_oss xverse smollm3 minimax-m2 minimax-01 mamba mamba2 bitnet""", Style()), ("falcon-h1", Style(late=True)),
+        pangu-embedded seed_oss xverse smollm3 minimax-m2 minimax-01 mamba mamba2""", Style()), ("bitnet", Style(between=True)), ("falcon-h1", Style(late=True)),
     *_rows("olmo orion stablelm", Style(inplace=False)),
     *_rows("granite granitemoe granitehybrid hunyuan-moe ernie4_5-moe", Style(shared="add")), ("granite_swa", Style(order="qkv", shared="add")),
     ("chatglm", Style(fused=None, ffn="joined")), ("phi3", Style(fused=None, ffn="joined", residual="forward")),
