@@ -173,8 +173,7 @@ class Layers:
             found = block.last(block.out(found)) if last else block.out(found)
             down = self.forward(found, index)
             return block.add(down, block.add(found, block.last(source) if last else source))
-        apart = style.apart_from and self.header.tensor_count > style.apart_from * len(self.model.layers)
-        if style.parallel == "first" or (last and style.parallel == "last" and not apart):
+        if style.parallel == "first":
             found = block.out(found)
             if last:
                 found, normed, source = block.last(found), block.last(normed), block.last(source)
@@ -183,6 +182,7 @@ class Layers:
             source = block.last(source) if last else source
             normed = block.norm(source)
         else:
+            apart = style.apart_from and self.header.tensor_count > style.apart_from * len(self.model.layers)
             normed = block.norm(source) if apart else normed
             normed = block.last(normed) if last else normed
         down = self.forward(normed, index)
