@@ -89,7 +89,8 @@ _PLACED = Style(copied=False, fused=True, ffn="plain", placed=True, inplace=Fals
 _ENCODER = Style(order="qkv", before=False, after=True, inplace=False, ffn="plain")
 STYLES: dict[str, Style] = dict((
     *_rows("""llama mistral3 qwen2 qwen3 qwen3moe gemma deci exaone ernie4_5 hunyuan-dense internlm2 maincoder minicpm nanbeige
-        pangu-embedded seed_oss xverse smollm3 minimax-m2 minimax-01 mamba mamba2""", Style()), ("bitnet", Style(between=True)), ("falcon-h1", Style(late=True)),
+        pangu-embedded seed_oss xverse smollm3 minimax-m2 minimax-01 mamba mamba2""", Style()),
+    ("bitnet", Style(between=True)), ("falcon-h1", Style(late=True)),
     *_rows("olmo orion stablelm", Style(inplace=False)),
     *_rows("granite granitemoe granitehybrid hunyuan-moe ernie4_5-moe", Style(shared="add")), ("granite_swa", Style(order="qkv", shared="add")),
     ("chatglm", Style(fused=None, ffn="joined")), ("phi3", Style(fused=None, ffn="joined", residual="forward")),
