@@ -32,9 +32,9 @@ CHECKPOINTS = 4
 """Context checkpoints a slot (`n_ctx_checkpoints`) for models that cannot rewind their state; each request adds two."""
 TOKEN_BYTES = {"llama": 172, "bert": 165, "gpt2": 172, "none": 0, "no_vocab": 0}
 """Bytes a token of the vocabulary takes in the engine's tables, by tokenizer; 166 to 171 measured."""
-TABLE_SIZES, GROWN_BYTES = (10_273, 20_753, 42_043, 85_229), MIB
-"""Tokens at which the C++ library makes a table larger, and what that leaves free in the heap of an encoder with up to a third more tokens than
-that; 0 to 0.9 MiB more measured than in others. A cache and longer lists of merges fill it in other models."""
+TABLE_SIZES, GROWN_BYTES, FEWER_BYTES = (10_273, 20_753, 42_043, 85_229), MIB, 3 * MIB // 8
+"""Tokens at which the C++ library makes a table larger; what that leaves free in the heap of an encoder with 0.97 to 1.35 times as many (0 to 0.9 MiB
+more measured than in others), and in that of others between the first two (0 to 0.34). A cache and longer lists of merges fill it in other models."""
 FEW_TENSORS = 140
 """An encoder with fewer takes as much as with so many: what they take lies in what loading left free."""
 TRIE_TOKEN_BYTES = 1000
@@ -194,8 +194,9 @@ def _start(shape: Header) -> int:
     """What does not grow: 5.3 MiB measured, 7.4 with byte-pair encoding; 3.1 to 3.8 with the tokenizer of encoders."""
     if shape.tokenizer_model != "bert":
         return 23 * MIB // 4 + (0 if shape.tokenizer_model == "llama" else 2 * MIB)
-    grown = any(3 * size < 3 * shape.vocab_size <= 4 * size for size in TABLE_SIZES)
-    return 63 * MIB // 16 + (GROWN_BYTES if grown else 0)
+    if any(97 * size < 100 * shape.vocab_size <= 135 * size for size in TABLE_SIZES):
+        return 63 * MIB // 16 + GROWN_BYTES
+    return 63 * MIB // 16 + (FEWER_BYTES if TABLE_SIZES[0] < shape.vocab_size < TABLE_SIZES[1] else 0)
 
 
 def _hole(shape: Header, cache: Formula) -> Formula:

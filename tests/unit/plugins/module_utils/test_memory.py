@@ -204,7 +204,10 @@ def test_without_tensor_infos_repacking_is_a_bound_and_says_so(isa: tuple[str, .
 
 @pytest.mark.parametrize("tokenizer, more, want", [
     ("llama", {}, 5.75 * MIB + 172 * 1000), ("bert", {}, 63 / 16 * MIB + 165 * 1000 + 10_850 * 140),
-    ("bert", {"vocab_size": 20_754, "tensor_count": 141}, 79 / 16 * MIB + 165 * 20_754 + 10_850 * 141),
+    ("bert", {"vocab_size": 20_131, "tensor_count": 141}, 79 / 16 * MIB + 165 * 20_131 + 10_850 * 141),
+    ("bert", {"vocab_size": 28_016}, 79 / 16 * MIB + 165 * 28_016 + 10_850 * 140),
+    ("bert", {"vocab_size": 28_017}, 63 / 16 * MIB + 165 * 28_017 + 10_850 * 140),
+    ("bert", {"vocab_size": 20_130}, 69 / 16 * MIB + 165 * 20_130 + 10_850 * 140),
     ("gpt2", {"merge_count": 10}, 7.75 * MIB + 172 * 1000 + 113 * 10),
     ("gpt2", {}, 7.75 * MIB + 172 * 1000 + 113 * 2250), ("gemma4", {"merge_count": 10}, 7.75 * MIB + 1000 * 1000 + 113 * 10),
     ("llama", {"tensor_count": 7}, 5.75 * MIB + 172 * 1000 + 10_850 * 7), ("llama", {"architecture": "qwen35"}, 5.75 * MIB + 172 * 1000 + 40 * 1300 * 512)])
