@@ -47,6 +47,11 @@ class Wanted:
     def all(self) -> frozenset[str]:
         return self.revisions | frozenset(self.names)
 
+    @property
+    def served(self) -> frozenset[str]:
+        """The revisions that names point to."""
+        return frozenset(self.names.values())
+
 
 @dataclass(frozen=True)
 class Steps:
@@ -91,7 +96,7 @@ def decide(wanted: Wanted, known: Known, files: Collection[str], suspect: Collec
     what there is beside what runs, bytes; None is unlimited. Where there is no room the old revision goes first.
     """
     moving = {name for name, target in wanted.names.items() if known.aliases.get(name) != target}
-    served = frozenset(wanted.names.values()) if load else frozenset()
+    served = wanted.served if load else frozenset()
     coming = tuple(sorted(served - known.loaded - frozenset(suspect)))
     fits = room is None or sum((needs or {}).get(name, 0) for name in coming) <= room
     old = known.loaded - wanted.revisions

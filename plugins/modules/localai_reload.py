@@ -253,7 +253,7 @@ def apply(module, server, folder, steps, container, known, told):
     if not kept:
         return None
     found = restart(module, server)
-    for name in sorted(set(wanted.names.values())) if container["load"] else ():
+    for name in sorted(wanted.served) if container["load"] else ():
         server.load(name, module.params["load_timeout"])
     return found
 

@@ -201,7 +201,7 @@ def copy_backend(client: docker.DockerClient, image: str, place: str) -> None:
 
 
 def run() -> None:
-    """All rows; about four minutes on two cores."""
+    """All rows; about seven minutes on two cores."""
     rows = [["QUOTA", "NEIGHBOUR", "CPU LIMIT", "PLANNED", "TOKENS/S", "RATIO", "TUNED", "TOKENS/S", "RATIO", "BEST", "TOKENS/S", "THREADS:TOKENS/S"]]
     with laboratory() as lab:
         rows += [measure(lab, row) for row in ROWS]

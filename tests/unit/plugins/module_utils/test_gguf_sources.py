@@ -78,17 +78,24 @@ def test_a_split_set_is_read_in_plan_mode_without_the_end_of_its_first_part() ->
     assert plan.bytes_read < 70_000 and exact.split_count == 2
 
 
-@pytest.mark.parametrize(("number", "first"), [(0, True), (1, False)])
-def test_a_number_before_the_vocabulary_needs_no_count(number: int, first: bool) -> None:
+def numbered_early(number: int) -> list[_gguf.BytesSource]:
+    """Two parts; the first says its number before its vocabulary and their count behind it."""
     behind = {"split.count": Typed("u16", 2), "split.tensors.count": Typed("i32", 2)}
-    part = _gguf.BytesSource(raw({"split.no": Typed("u16", number), **dense(vocabulary=20_000), **behind}, [Tensor("a", (256, 2), "Q4_K")], pad=500))
-    if first:
-        alone, whole = _gguf.read_header(part), _gguf.read_header([part, written_by_gguf_split(4)[1]])
-        assert (alone.split_no, alone.split_count, whole.split_no, whole.split_count) == (0, None, 0, 2)
-        return
-    for sources, text in ((part, "Only the first file.*part 2[.]"), ([part, written_by_gguf_split(4)[1]], "do not fit together.*part 2, wanted 1 of 2")):
-        with pytest.raises(_gguf.GgufError, match=text):
-            _gguf.read_header(sources)
+    first = raw({"split.no": Typed("u16", number), **dense(vocabulary=20_000), **behind}, [Tensor("a", (256, 2), "Q4_K")], pad=500)
+    return [_gguf.BytesSource(first), written_by_gguf_split(4)[1]]
+
+
+def test_a_number_before_the_vocabulary_needs_no_count() -> None:
+    parts = numbered_early(0)
+    alone, whole = _gguf.read_header(parts[0]), _gguf.read_header(parts)
+    assert (alone.split_no, alone.split_count, whole.split_no, whole.split_count) == (0, None, 0, 2)
+
+
+@pytest.mark.parametrize(("parts", "text"), [(1, "Only the first file.*part 2[.]"), (2, "do not fit together.*part 2, wanted 1 of 2")])
+def test_a_wrong_number_before_the_vocabulary_is_a_sentence_without_the_count(parts: int, text: str) -> None:
+    sources = numbered_early(1)[:parts]
+    with pytest.raises(_gguf.GgufError, match=text):
+        _gguf.read_header(sources if parts > 1 else sources[0])
 
 
 def test_the_limits_hold_for_all_parts_together() -> None:

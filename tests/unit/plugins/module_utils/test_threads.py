@@ -93,7 +93,7 @@ def test_a_part_of_a_core_is_used_where_it_was_measured_to_pay(tmp_path, quota, 
     host = replace(capacity(tmp_path, _capacity.usable_cores(fast, quota), None, 4, quota), performance_cores_allowed=fast)
     plan = _threads.plan_threads(host, weights, reserve, tuned)
     assert ([model.threads for model in plan.models], plan.cpus) == (threads, cpus)
-    assert plan.budget == max(plan.server, sum(threads) if plan.max_active is None else plan.budget)
+    assert plan.budget == plan.server
 
 
 @pytest.mark.parametrize("cores, server, gateway", [(1, 0, 0), (3, 0, 0), (4, 1, 1), (7, 1, 1), (8, 1, 2), (64, 1, 2)])
