@@ -58,13 +58,13 @@ def plan_fleet(hosts: Mapping[str, Capacity], models: Sequence[Model], topology:
     work.splits = {name: found for name, found in work.splits.items() if board.placed[name]}  # the others have no server
     shards = _shards(work, board)
     spare = [rooms[name] for name in _by_memory(rooms, found.workers) if not any(name in shard.workers for shard in shards.values())]
-    spanning: list[str] = []
-    planned = {name: _planned_host(work, room, spanning) for name, room in rooms.items()}
+    notes: list[str] = []
+    planned = {name: _planned_host(work, room, notes) for name, room in rooms.items()}
     planned = _same_threads(planned) if found.topology == DISTRIBUTED else planned
     refused += refusals(board, work.needs, [] if found.topology == DISTRIBUTED else spare)
     return Plan(
         found.topology, planned, {name: tuple(sorted(board.placed[name])) for name in work.models}, shards, tuple(refused),
-        tuple(warnings(rooms, planned, fleet)), (*advice(board, work.needs, shards, fleet, found.topology), *spanning),
+        tuple(warnings(rooms, planned, fleet)), (*advice(board, work.needs, shards, fleet, found.topology), *notes),
         tuple(name for name in work.models if board.unmet(name)))
 
 
@@ -149,8 +149,8 @@ def _by_memory(rooms: Mapping[str, Room], names: Sequence[str]) -> list[str]:
     return sorted(names, key=lambda name: (-rooms[name].usable, name))
 
 
-def _planned_host(work: _Work, room: Room, spanning: list[str]) -> PlannedHost:
-    """Threads, limits and models of one host; a line in `spanning` when one instance runs over several memory nodes."""
+def _planned_host(work: _Work, room: Room, notes: list[str]) -> PlannedHost:
+    """Threads, limits and models of one host; lines in `notes` for people."""
     found = work.scope
     if room.name in found.workers and found.topology != DISTRIBUTED:
         return _planned_worker(work, room)
@@ -158,9 +158,12 @@ def _planned_host(work: _Work, room: Room, spanning: list[str]) -> PlannedHost:
     nodes = node_rooms(room)
     parts = arrange(room, nodes, work.splits, work.nodes_before.get(room.name, {}))
     if nodes and parts == (room,) and room.weights:
-        spanning.append(f"{room.name}: {some(sorted(room.weights))} do not fit into its {len(nodes)} memory nodes one by one, so one instance runs over "
+        notes.append(f"{room.name}: {some(sorted(room.weights))} do not fit into its {len(nodes)} memory nodes one by one, so one instance runs over "
                         "all of them, and reading another node's memory is slower. Lower context or slots, or place less there.")
     threads = [_threads(work, part, index, len(parts), weights(part, order)) for index, part in enumerate(parts)]
+    if room.weights and any(item.undecided for item in threads):
+        notes.append(f"{room.name}: the CPU quota of {room.capacity.quota_cores:g} cores leaves a part of a core, and only a measurement tells whether one "
+                     "more thread is faster. Run localai.fleet.tune, then localai.fleet.site again.")
     built: tuple[Instance, ...] = ()
     for part, found_threads in zip(parts, threads):
         built += instances(part, found_threads, order, lambda name, where, pair: _planned_model(work, room, name, where, pair), work.prefix,

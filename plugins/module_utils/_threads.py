@@ -40,7 +40,8 @@ class Threads:
     `budget`: cores for inference. `cpus`: the container's CPU limit in cores, half a core above the budget where the
     host has it, so that the server process does not get the threads throttled. `cpuset`: CPUs to pin to, or None.
     `server`: the value of LOCALAI_THREADS, what one model alone would get. `models`: in the order of the weights.
-    `max_active`: how many models may run at once when they outnumber the budget, else None.
+    `max_active`: how many models may run at once when they outnumber the budget, else None. `undecided`: a quota leaves a part of a
+    core, and only a measurement, which there is none of, tells whether one more thread is faster.
     """
 
     budget: int
@@ -50,12 +51,13 @@ class Threads:
     server: int
     models: tuple[ModelThreads, ...]
     max_active: Optional[int]
+    undecided: bool = False
 
     def as_dict(self) -> dict[str, Any]:
         """The same as JSON-safe values."""
         models = [{"threads": m.threads, "threads_batch": m.threads_batch} for m in self.models]
         return {"budget": self.budget, "reserve": self.reserve, "cpus": self.cpus, "cpuset": self.cpuset,
-                "server": self.server, "models": models, "max_active": self.max_active}
+                "server": self.server, "models": models, "max_active": self.max_active, "undecided": self.undecided}
 
 
 def default_reserve(capacity: Capacity, gateway: bool = False) -> int:
@@ -96,7 +98,8 @@ def plan_threads(capacity: Capacity, weights: Sequence[float] = (1.0,), reserve:
     """
     _check(weights, reserve, tuned)
     kept = default_reserve(capacity) if reserve is None else reserve
-    budget = max(1, capacity.usable_cores - kept) + _part_of_a_core(capacity, weights, kept, tuned)
+    part = _part_of_a_core(capacity, weights, kept)
+    budget = max(1, capacity.usable_cores - kept) + int(part and (tuned or 0) > capacity.usable_cores)
     bound = min(budget, tuned or THREADS_PER_CHANNEL * (capacity.memory_channels or budget))
     decode = _split(budget, weights, bound)
     batch = _split(budget, weights, budget, decode)
@@ -109,18 +112,18 @@ def plan_threads(capacity: Capacity, weights: Sequence[float] = (1.0,), reserve:
         server=bound,
         models=tuple(ModelThreads(*pair) for pair in zip(decode, batch)),
         max_active=budget if len(weights) > budget else None,
+        undecided=part and tuned is None,
     )
 
 
-def _part_of_a_core(capacity: Capacity, weights: Sequence[float], kept: int, tuned: Optional[int]) -> int:
-    """1 where a thread above the quota's whole cores was measured to pay, else 0.
+def _part_of_a_core(capacity: Capacity, weights: Sequence[float], kept: int) -> bool:
+    """Whether a thread above the quota's whole cores may pay: nothing is reserved, and one model runs alone.
 
     It is stopped for a part of each period, and the others wait for it: 0.78 to 1.13 times the speed without it at a quota of 1.5,
-    by the machine and its day, so that nothing but a measurement can tell. It holds for one model that runs alone.
+    by the machine and its day, so that nothing but a measurement can tell.
     """
     cores = capacity.usable_cores
-    more = capacity.quota_cores is not None and cores < capacity.quota_cores and cores < (capacity.performance_cores_allowed or 0)
-    return int(more and not kept and len(weights) == 1 and tuned is not None and tuned > cores)
+    return capacity.quota_cores is not None and cores < min(capacity.quota_cores, capacity.performance_cores_allowed or 0) and not kept and len(weights) == 1
 
 
 def _pinned(capacity: Capacity) -> tuple[int, ...]:

@@ -172,6 +172,18 @@ def test_measured_threads_and_their_speed() -> None:
     assert any("ai1: threads measured on 2026-11-01 on ai1" in line for line in found.advice)
 
 
+def test_a_part_of_a_core_asks_for_a_measurement() -> None:
+    part = host(quota_cores=1.5, usable_cores=1)
+    asked = ["ai1: the CPU quota of 1.5 cores leaves a part of a core, and only a measurement tells whether one more thread is faster. "
+             "Run localai.fleet.tune, then localai.fleet.site again."]
+
+    def said(found: Any) -> list[str]:
+        return [line for line in found.advice if "quota" in line]
+
+    assert said(plan(part)) == asked
+    assert not said(plan(part, [])) and not said(plan(part, tuning={"ai1": TUNING})) and not said(plan(part, [want("m"), want("n")]))
+
+
 @pytest.mark.parametrize("capacity, digest, speed", [
     (host(), "a" * 64, 6.25), (host(), "f" * 64, None), (host(count=2), "a" * 64, None)])
 def test_another_model_is_slower_by_the_bytes_it_reads(capacity: Any, digest: str, speed: float | None) -> None:

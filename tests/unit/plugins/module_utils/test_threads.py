@@ -76,23 +76,29 @@ def test_a_measurement_replaces_the_channel_bound(tmp_path, tuned, cores, channe
     assert (plan.server, plan.models) == (threads, (_threads.ModelThreads(threads, plan.budget),))
 
 
-@pytest.mark.parametrize("quota, fast, tuned, weights, reserve, threads, cpus", [
-    (1.5, 4, 2, [1], None, [2], 1.5),
-    (1.5, 4, 5, [1], None, [2], 1.5),
-    (2.25, 4, 3, [1], None, [3], 2.25),
-    (1.5, 4, 1, [1], None, [1], 1.5),
-    (1.5, 4, None, [1], None, [1], 1.5),
-    (2.0, 4, 3, [1], None, [2], 2.0),
-    (0.5, 4, 2, [1], None, [1], 0.5),
-    (1.5, 1, 2, [1], None, [1], 1.5),
-    (1.5, 4, 2, [1, 1], None, [1, 1], 1.5),
-    (2.5, 4, 3, [1], 1, [1], 1.5),
-    (4.5, 8, 5, [1], None, [3], 3.5),
+@pytest.mark.parametrize("quota, fast, tuned, weights, reserve, threads, cpus, undecided", [
+    (1.5, 4, 2, [1], None, [2], 1.5, False),
+    (1.5, 4, 5, [1], None, [2], 1.5, False),
+    (2.25, 4, 3, [1], None, [3], 2.25, False),
+    (1.5, 4, 1, [1], None, [1], 1.5, False),
+    (1.5, 4, None, [1], None, [1], 1.5, True),
+    (1.5, 1, None, [1], None, [1], 1.5, False),
+    (1.5, 4, None, [1, 1], None, [1, 1], 1.5, False),
+    (2.5, 4, None, [1], 1, [1], 1.5, False),
+    (0.5, 4, None, [1], None, [1], 0.5, False),
+    (2.0, 4, None, [1], None, [2], 2.0, False),
+    (2.0, 4, 3, [1], None, [2], 2.0, False),
+    (0.5, 4, 2, [1], None, [1], 0.5, False),
+    (1.5, 1, 2, [1], None, [1], 1.5, False),
+    (1.5, 4, 2, [1, 1], None, [1, 1], 1.5, False),
+    (2.5, 4, 3, [1], 1, [1], 1.5, False),
+    (4.5, 8, 5, [1], None, [3], 3.5, False),
 ])
-def test_a_part_of_a_core_is_used_where_it_was_measured_to_pay(tmp_path, quota, fast, tuned, weights, reserve, threads, cpus):
+def test_a_part_of_a_core_is_used_where_it_was_measured_to_pay(tmp_path, quota, fast, tuned, weights, reserve, threads, cpus, undecided):
     host = replace(capacity(tmp_path, _capacity.usable_cores(fast, quota), None, 4, quota), performance_cores_allowed=fast)
     plan = _threads.plan_threads(host, weights, reserve, tuned)
     assert ([model.threads for model in plan.models], plan.cpus) == (threads, cpus)
+    assert plan.undecided is undecided
     assert plan.budget == plan.server
 
 
@@ -151,7 +157,7 @@ def test_pinning(tmp_path, cores, node, quota, cpuset, cpus):
 
 def test_as_dict(tmp_path):
     plan = _threads.plan_threads(capacity(tmp_path, 2)).as_dict()
-    assert plan == {"budget": 2, "reserve": 0, "cpus": 2.0, "cpuset": None, "server": 2, "max_active": None,
+    assert plan == {"budget": 2, "reserve": 0, "cpus": 2.0, "cpuset": None, "server": 2, "max_active": None, "undecided": False,
                     "models": [{"threads": 2, "threads_batch": 2}]}
 
 
