@@ -11,7 +11,7 @@ from docker.models.images import Image
 from docker.models.networks import Network
 
 from tests.edge import harness
-from tests.lab.recipes import RECIPES
+from tests.lab import registry
 
 
 @pytest.fixture(scope="session")
@@ -23,7 +23,7 @@ def client() -> Iterator[docker.DockerClient]:
 
 @pytest.fixture(scope="session")
 def image(client: docker.DockerClient) -> Image:
-    return client.images.get(os.environ.get("LAB_NGINX_IMAGE") or RECIPES["nginx"].tag)
+    return client.images.get(registry.image("nginx", os.environ))
 
 
 @pytest.fixture(scope="session")

@@ -51,7 +51,7 @@ class Lab:
             with self.progress.phase("servers"):
                 self._servers(client, tags, compose, fresh)
             with self.progress.phase("images into the registry"):
-                registry.publish(client, self.instance, registry.publications(tags, sources), self.progress)
+                registry.publish(client, self.instance, registry.publications(sources), self.progress)
             inventory.ensure(self.instance)
 
     def _services(self, client: docker.DockerClient, tags: dict[str, str]) -> None:

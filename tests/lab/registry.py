@@ -16,6 +16,7 @@ from .instance import REGISTRY, ROOT, Instance, write
 from .progress import Progress
 from .push import Repository
 from .recipe import LabError
+from .recipes import RECIPES
 
 VERSIONS = ROOT / "roles" / "common" / "vars" / "main.yml"
 # The key of an image in the product's versions file → the recipe that stands in for it, the variable that names another image.
@@ -72,17 +73,21 @@ def replaced(environment: Mapping[str, str]) -> set[str]:
     return {recipe for recipe, variable in STANDINS.values() if environment.get(variable)}
 
 
-def publications(tags: Mapping[str, str], environment: Mapping[str, str], versions: Path = VERSIONS) -> list[Publication]:
+def image(key: str, environment: Mapping[str, str]) -> str:
+    """The image of this machine's engine that stands for one of the product's: the one that a variable names, or the lab's own."""
+    recipe, variable = STANDINS[key]
+    return environment.get(variable) or RECIPES[recipe].tag
+
+
+def publications(environment: Mapping[str, str], versions: Path = VERSIONS) -> list[Publication]:
     """What the registry must hold: every image of the product's versions file, from the lab's own or the one that a variable names."""
     _refuse_half(environment)
     images = yaml.safe_load(versions.read_text())["__common_images"]
     made = []
-    for key, image in sorted(images.items()):
+    for key, named in sorted(images.items()):
         if key not in STANDINS:
             raise LabError(f"{versions} names the image {key}, which the lab does not have: add it to STANDINS in tests/lab/registry.py.")
-        recipe, variable = STANDINS[key]
-        source = environment.get(variable) or tags[recipe]
-        made.append(Publication(source, image["name"].partition("/")[2], str(image["version"])))
+        made.append(Publication(image(key, environment), named["name"].partition("/")[2], str(named["version"])))
     return made
 
 
@@ -99,13 +104,13 @@ def publish(client: docker.DockerClient, instance: Instance, wanted: list[Public
     known = json.loads(ledger.read_text()) if ledger.exists() else {}
 
     def one(publication: Publication) -> tuple[str, list[str]]:
-        image = _image(client, publication)
+        found = _image(client, publication)
         repository = Repository(instance.registry, publication.repository, instance.ca)
-        there = [image.id, repository.digest(publication.version)]
+        there = [found.id, repository.digest(publication.version)]
         if known.get(publication.name) == there:
             return publication.name, there
         progress.say(f"registry: {publication.source} as {instance.registry}/{publication.name}")
-        return publication.name, [image.id, repository.push(image, publication.version)]
+        return publication.name, [found.id, repository.push(found, publication.version)]
 
     with ThreadPoolExecutor(2) as pool:
         made = dict(pool.map(one, wanted))

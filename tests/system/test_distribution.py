@@ -11,8 +11,8 @@ import docker
 import pytest
 from deployed import STATE, Run, groups, hub, on, started, until
 
+from tests.lab import registry
 from tests.lab.instance import load
-from tests.lab.recipes import RECIPES
 
 BLOBS = "/opt/localai/models/gguf"
 RATE = 8 << 20
@@ -119,7 +119,7 @@ def mirror(folder: Path, token: str) -> Iterator[str]:
     settings.write_text(f'server {{ listen 80; root /mirror; if ($http_authorization != "Bearer {token}") {{ return 403; }} }}\n', encoding="utf-8")
     network = load(STATE.name).network
     made = docker.from_env().containers.run(
-        os.environ.get("LAB_NGINX_IMAGE") or RECIPES["nginx"].tag, name=f"{network}-mirror", network=network, detach=True, remove=True,
+        registry.image("nginx", os.environ), name=f"{network}-mirror", network=network, detach=True, remove=True,
         volumes={str(folder): {"bind": "/mirror", "mode": "ro"}, str(settings): {"bind": "/etc/nginx/conf.d/default.conf", "mode": "ro"}})
     try:
         made.reload()

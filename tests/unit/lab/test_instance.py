@@ -10,6 +10,7 @@ from docker.errors import ImageNotFound
 from tests.lab import __main__ as cli
 from tests.lab import containers, hosts, instance, inventory, registry
 from tests.lab.recipe import LabError
+from tests.lab.recipes import RECIPES
 
 GIB = instance.GIB
 
@@ -98,11 +99,10 @@ def test_description_of_a_server_follows_its_limits_and_key(demo: instance.Insta
 
 
 def test_publications_have_the_products_names(tmp_path: Path) -> None:
-    tags = {"localai": "lab/localai:1", "llama-cpp": "lab/llama-cpp:1", "nginx": "lab/nginx:1"}
-    made = {one.repository: one for one in registry.publications(tags, {"LAB_LOCALAI_IMAGE": "real:1", "LAB_LOCALAI_BACKEND_IMAGE": "engine:1"})}
+    made = {one.repository: one for one in registry.publications({"LAB_LOCALAI_IMAGE": "real:1", "LAB_LOCALAI_BACKEND_IMAGE": "engine:1"})}
     assert set(made) == {"go-skynet/local-ai", "go-skynet/local-ai-backends", "library/nginx"}
     assert made["go-skynet/local-ai"].source == "real:1"
-    assert made["library/nginx"].source == "lab/nginx:1"
+    assert made["library/nginx"].source == RECIPES["nginx"].tag == registry.image("nginx", {})
     assert registry.replaced({"LAB_LOCALAI_IMAGE": "real:1", "LAB_LOCALAI_BACKEND_IMAGE": ""}) == {"localai"}
 
 
@@ -140,7 +140,7 @@ def test_an_image_that_the_lab_lacks_is_a_sentence(tmp_path: Path) -> None:
     versions = tmp_path / "main.yml"
     versions.write_text("__common_images: {other: {name: a/b/c, version: 1}}")
     with pytest.raises(LabError, match="names the image other, which the lab does not have"):
-        registry.publications({}, {}, versions)
+        registry.publications({}, versions)
 
 
 @pytest.mark.parametrize(("text", "sizes"), [("3g", (3 * GIB,)), ("3g,512m", (3 * GIB, GIB // 2)), ("1.5g", (GIB * 3 // 2,))])
@@ -174,4 +174,4 @@ def test_an_error_is_one_line_and_code_1(capsys: pytest.CaptureFixture[str]) -> 
 
 def test_half_of_localai_is_refused() -> None:
     with pytest.raises(LabError, match="Only LAB_LOCALAI_BACKEND_IMAGE is set"):
-        registry.publications({}, {"LAB_LOCALAI_BACKEND_IMAGE": "engine:1"})
+        registry.publications({"LAB_LOCALAI_BACKEND_IMAGE": "engine:1"})
