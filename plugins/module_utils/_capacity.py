@@ -17,7 +17,6 @@ from typing import Any, Iterable, Mapping, Optional
 
 from ._cgroup import (
     MAX_CPU,
-    MAX_LIST_BYTES,
     GroupMemory,
     MemoryLevel,
     Tree,
@@ -36,6 +35,10 @@ SCHEMA = 1
 SYSTEM_CPU = "/sys/devices/system/cpu"
 SYSTEM_NODE = "/sys/devices/system/node"
 FAST_SHARE = 0.8  # a core of at least this share of the top capacity is a performance core
+MAX_CPUINFO_BYTES = 1024 * 1024  # six hundred CPUs; of those beyond them, all that is needed stands in sysfs
+MAX_BLOCKS = 8192
+CPUINFO_LINE = re.compile(
+    r"^[ \t]*(processor|flags|features|core id|physical id|model name|model|hardware|cpu implementer|cpu architecture|cpu part)[ \t]*:(.*)", re.M | re.I)
 
 # name in the plan → any of these words in the flags or Features line of /proc/cpuinfo
 ISA = {
@@ -153,7 +156,7 @@ class _Cpu:
 
 @dataclass(frozen=True)
 class _CpuInfo:
-    """/proc/cpuinfo: one dictionary of lower-case names for each block."""
+    """/proc/cpuinfo: one dictionary of lower-case names for each processor, with the names that are needed."""
 
     blocks: tuple[dict[str, str], ...]
 
@@ -266,13 +269,16 @@ def _node_memory(capacity: Capacity, node: NumaNode) -> dict[str, Any]:
 
 
 def _cpuinfo(tree: Tree) -> _CpuInfo:
+    text = tree.read("/proc/cpuinfo", MAX_CPUINFO_BYTES) or ""
+    whole = text if len(text) < MAX_CPUINFO_BYTES else text.rpartition("\n")[0]  # half a line of flags would hide the other half
     blocks: list[dict[str, str]] = [{}]
-    for line in (tree.read("/proc/cpuinfo", MAX_LIST_BYTES) or "").split("\n"):
-        name, colon, value = line.partition(":")
-        if colon:
-            blocks[-1][name.strip().lower()] = value.strip()
-        elif blocks[-1] and not line.strip():
+    for match in CPUINFO_LINE.finditer(whole):
+        name = match.group(1).lower()
+        if name == "processor" and len(blocks) >= MAX_BLOCKS:
+            break
+        if name == "processor":
             blocks.append({})
+        blocks[-1][name] = match.group(2).strip()
     return _CpuInfo(tuple(block for block in blocks if block))
 
 
@@ -375,9 +381,9 @@ def _cpus(tree: Tree, numbers: Iterable[int], info: _CpuInfo) -> dict[int, _Cpu]
 def _fast(tree: Tree, host: Mapping[int, _Cpu]) -> Optional[frozenset[int]]:
     """The performance CPUs of a host with unequal cores; None when all are alike."""
     for base in ("/sys/devices", "/sys/bus/event_source/devices"):
-        quick, slow = (cpu_list(tree.read(f"{base}/{kind}/cpus")) for kind in ("cpu_core", "cpu_atom"))
-        if quick or slow:
-            return quick or frozenset(host) - (slow or frozenset())
+        quick, *slow = (cpu_list(tree.read(f"{base}/{kind}/cpus")) or frozenset() for kind in ("cpu_core", "cpu_atom", "cpu_lowpower"))
+        if quick or any(slow):
+            return quick or frozenset(host).difference(*slow)
     speeds = {cpu: entry.speed for cpu, entry in host.items() if entry.speed}
     if not speeds:
         return None
@@ -484,6 +490,8 @@ def _memory_fields(tree: Tree, groups: list[str]) -> dict[str, Any]:
     if "MemAvailable" in info:
         # reserved huge pages are no part of MemAvailable: they are not taken off again
         bounds.append(min(info["MemAvailable"] + own, info.get("MemTotal", info["MemAvailable"] + own)))
+    elif bounds and "MemTotal" in info:  # before Linux 3.14: a group's limit may be more than the host has
+        bounds.append(info["MemTotal"])
     return {
         "memory_total_bytes": info.get("MemTotal"),
         "memory_limit_bytes": min((level.limit for level in levels), default=None),

@@ -14,13 +14,15 @@ import re
 import stat
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Iterable, Mapping, Optional
+from itertools import islice
+from typing import Iterator, Mapping, Optional
 
 MAX_FILE_BYTES = 64 * 1024  # the longest that is no list of CPUs, mounts or processes has 10 kB
 MAX_LIST_BYTES = 8 * 1024 * 1024
 MAX_LINKS = 40  # as the kernel's own limit (ELOOP)
 MAX_PATH = 4096  # as the kernel's own limit (ENAMETOOLONG)
 MAX_CPU = 65536
+MAX_MOUNTS = 256
 UNLIMITED_BYTES = 1 << 62  # version 1 prints 2^63 less a page for "no limit"
 SEARCH_DIRECTORIES = 500
 SEARCH_DEPTH = 4
@@ -126,14 +128,16 @@ def to_int(text: Optional[str]) -> Optional[int]:
 
 
 def cpu_list(text: Optional[str]) -> Optional[frozenset[int]]:
-    """`"0-3,8"` → {0,1,2,3,8}; None when missing, empty or malformed."""
+    """`"0-3,8"` → {0,1,2,3,8}; None when missing, empty or malformed, as ranges that overlap until nobody could count them."""
     cpus: set[int] = set()
+    told = 0
     for part in (text or "").strip().split(","):
         match = re.fullmatch(r"\s*([0-9]{1,6})(?:-([0-9]{1,6}))?\s*", part)
         if match is None:
             return None
         first, last = int(match.group(1)), int(match.group(2) or match.group(1))
-        if last < first or last > MAX_CPU:
+        told += last - first + 1
+        if last < first or last > MAX_CPU or told > MAX_CPU + 1:
             return None
         cpus.update(range(first, last + 1))
     return frozenset(cpus)
@@ -201,11 +205,21 @@ def _mount(line: str) -> Optional[Mount]:
     return Mount(version, frozenset(names), _unescape(fields[3]), _unescape(fields[4]))
 
 
-@lru_cache(maxsize=4)  # asked for once a controller; a host with many containers has thousands of lines
+def _lines_with(text: str, word: str) -> Iterator[str]:
+    """The lines that hold a word, without a look at the others: a host with many containers has thousands."""
+    ended = f"{text}\n"
+    at = ended.find(word)
+    while at >= 0:
+        end = ended.find("\n", at)
+        yield ended[ended.rfind("\n", 0, at) + 1:end]
+        at = ended.find(word, end)
+
+
+@lru_cache(maxsize=4)  # asked for once a controller
 def mounts(tree: Tree) -> tuple[Mount, ...]:
     """The mounted hierarchies by /proc/self/mountinfo, in its order."""
-    lines = (tree.read("/proc/self/mountinfo", MAX_LIST_BYTES) or "").split("\n")
-    found = (_mount(line) for line in lines if " - cgroup" in line)
+    lines = _lines_with(tree.read("/proc/self/mountinfo", MAX_LIST_BYTES) or "", " - cgroup")
+    found = (_mount(line) for line in islice(lines, MAX_MOUNTS))
     return tuple(mount for mount in found if mount is not None)
 
 
@@ -221,8 +235,12 @@ def membership(tree: Tree, pid: str = "self") -> dict[str, str]:
 
 
 def _assumed(tree: Tree, controller: str) -> list[Mount]:
-    """Where distributions mount the hierarchies, for a host that does not tell its mounts."""
-    names = [name for name in tree.names(FALLBACK) if controller in name.split(",")]
+    """Where distributions mount the hierarchies, for a host that does not tell its mounts.
+
+    A process that is in groups, but in none of version 1 for this controller, has none: a directory of that name is a group of version 2.
+    """
+    member = membership(tree)
+    names = [name for name in tree.names(FALLBACK) if controller in name.split(",")] if controller in member or not member else []
     found = [Mount(1, frozenset({controller}), "/", f"{FALLBACK}/{name}") for name in names]
     unified = f"{FALLBACK}/unified"
     return [*found, Mount(2, frozenset(), "/", unified if tree.is_directory(unified) else FALLBACK)]
@@ -283,8 +301,7 @@ def own_groups(tree: Tree, controller: str, pid: str) -> list[str]:
 def _quota(tree: Tree, level: Level) -> Optional[float]:
     if level.version == 2:
         words = (tree.read(f"{level.path}/cpu.max") or "").split()
-        quota = to_int(words[0]) if words else None
-        period = to_int(words[1]) if len(words) > 1 else None
+        quota, period = (to_int(word) for word in words) if len(words) == 2 else (None, None)
     else:
         quota = tree.read_int(f"{level.path}/cpu.cfs_quota_us")
         period = tree.read_int(f"{level.path}/cpu.cfs_period_us")
@@ -335,7 +352,7 @@ def memory_levels(tree: Tree, pid: str = "self") -> list[MemoryLevel]:
         name = "memory.current" if level.version == 2 else "memory.usage_in_bytes"
         usage = tree.read_int(f"{level.path}/{name}") or 0
         idle = stat_lines.get("total_inactive_file", stat_lines.get("inactive_file", 0))
-        found.append(MemoryLevel(level.path, limit, max(0, usage - idle)))
+        found.append(MemoryLevel(level.path, limit, max(0, usage - max(0, idle))))
     return found
 
 
@@ -371,23 +388,17 @@ def _container_names(container: str) -> tuple[str, ...]:
     return (f"docker/{container}", f"system.slice/{scope}", scope, container)
 
 
-def _search(tree: Tree, top: str, wanted: Iterable[str]) -> Optional[str]:
-    """Breadth first and bounded: engines with a parent group of their own are rare."""
-    names, seen = set(wanted), 0
-    row = [top]
+@lru_cache(maxsize=8)  # asked for once a container
+def _below_top(tree: Tree, top: str) -> dict[str, str]:
+    """Name → path of the groups below one, breadth first and bounded: engines with a parent group of their own are rare."""
+    found: dict[str, str] = {}
+    row, left = [top], SEARCH_DIRECTORIES
     for _depth in range(SEARCH_DEPTH):
-        below = []
-        for place in row:
-            seen += 1
-            if seen > SEARCH_DIRECTORIES:
-                return None
-            children = tree.directories(place)
-            hit = next((name for name in children if name in names), None)
-            if hit is not None:
-                return f"{place}/{hit}"
-            below += [f"{place}/{name}" for name in children]
-        row = below
-    return None
+        row, left = row[:left], left - len(row[:left])
+        row = [f"{place}/{name}" for place in row for name in tree.directories(place)]
+        for path in row:
+            found.setdefault(path.rpartition("/")[2], path)
+    return found
 
 
 def container_group(tree: Tree, container: str) -> Optional[str]:
@@ -399,4 +410,4 @@ def container_group(tree: Tree, container: str) -> Optional[str]:
             if tree.is_directory(f"{top}/{name}"):
                 return f"{top}/{name}"
     scopes = (container, f"docker-{container}.scope", f"libpod-{container}.scope")
-    return next((hit for hit in (_search(tree, top, scopes) for top in tops[:2]) if hit), None)
+    return next((_below_top(tree, top)[name] for top in tops[:2] for name in scopes if name in _below_top(tree, top)), None)

@@ -12,16 +12,18 @@ import json
 import re
 from typing import Any, Optional
 
-from ._cgroup import MAX_LIST_BYTES, GroupMemory, Tree, container_group, group_memory, to_int
+from ._cgroup import GroupMemory, Tree, container_group, group_memory, to_int
 
 TICKS = 100  # a second has as many in /proc/PID/stat on every architecture (USER_HZ)
+MAX_JSON_BYTES = 2 * 1024 * 1024  # what a host keeps of a plan with forty models is a tenth of it
+MAX_CONTAINERS = 64
 MAX_PROCESSES = 64
 MAX_THREADS = 1024
 
 
 def read_json(tree: Tree, path: str) -> Any:
     """What a JSON file holds; None without a file, False when it is damaged or has numbers that JSON does not have."""
-    text = tree.read(path, MAX_LIST_BYTES)
+    text = tree.read(path, MAX_JSON_BYTES)
     try:
         data = None if text is None else json.loads(text)
         json.dumps(data, allow_nan=False)
@@ -36,7 +38,7 @@ def own_groups(tree: Tree, store: str) -> list[str]:
     listed = data.get("instances") if isinstance(data, dict) else None
     ids = [entry.get("container_id") for entry in listed if isinstance(entry, dict)] if isinstance(listed, list) else []
     safe = [name for name in ids if isinstance(name, str) and re.fullmatch(r"[0-9a-f]{12,64}", name)]
-    groups = [container_group(tree, name) for name in dict.fromkeys(safe)]
+    groups = [container_group(tree, name) for name in list(dict.fromkeys(safe))[:MAX_CONTAINERS]]
     return [path for path in groups if path is not None]
 
 

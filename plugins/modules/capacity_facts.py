@@ -94,6 +94,7 @@ ansible_facts:
       returned: success
 """
 
+import os
 from datetime import datetime, timezone
 from typing import Any
 
@@ -123,6 +124,8 @@ def main() -> None:
     module = AnsibleModule(argument_spec=argument_spec(), supports_check_mode=True)
     try:
         root, store = module.params["root"], module.params["store"]
+        if not os.path.isdir(root):
+            raise FleetError("The root of the host's files is no directory", "root", repr(root), "Name the directory that has the host's /proc and /sys.")
         capacity = {**read_capacity(root, store).as_dict(), "read_at": datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")}
     except FleetError as error:
         fail(module, error)

@@ -101,6 +101,12 @@ FURTHER = {
         host(process("0::/a/b/c\n", mounts=V2_MOUNT), level("/a", quota=0), level("/a/b", quota=-1), {f"{CG}/a/b/c/cpu.max": "100000\n"}),
         {"quota_cores": None, "usable_cores": 4},
     ),
+    "a quota line of another form": (
+        host(process("0::/a\n", mounts=V2_MOUNT), {f"{CG}/a/cpu.max": "12 34 56\n"}), {"quota_cores": None},
+    ),
+    "groups of version 2 that are named as controllers of version 1": (
+        host(process("0::/run.service\n", mounts=V2_MOUNT), {f"{CG}/cpuset/cpuset.cpus": "0\n"}), {"allowed_cpus": [0, 1, 2, 3]},
+    ),
     "quota with a period of its own": (
         host(process("0::/a\n", mounts=V2_MOUNT), level("/a", quota=7500, period=5000)), {"quota_cores": 1.5, "usable_cores": 1},
     ),
@@ -111,6 +117,9 @@ FURTHER = {
     "a limit of zero": (host(process("0::/a\n", mounts=V2_MOUNT), level("/a", limit=0)), {"memory_limit_bytes": 0, "memory_available_bytes": 0}),
     "more inactive files than usage": (
         host(process("0::/a\n", mounts=V2_MOUNT), level("/a", limit=4 * GIB, used=GIB, idle=2 * GIB)), {"memory_available_bytes": 4 * GIB},
+    ),
+    "fewer inactive files than none": (
+        host(process("0::/a\n", mounts=V2_MOUNT), level("/a", limit=4 * GIB, used=GIB, idle=-2 * GIB)), {"memory_available_bytes": 3 * GIB},
     ),
     "cpuset: each level is narrower": (
         host(cpus(16), process("0::/a/b\n", mounts=V2_MOUNT), {f"{CG}/cpuset.cpus.effective": "0-15\n", f"{CG}/a/cpuset.cpus": "4-11\n",
@@ -138,6 +147,10 @@ FURTHER = {
     "hybrid: P cores are offline": (
         host(cpus(12, offline=range(8)), {"/sys/devices/cpu_core/cpus": "0-7\n"}, process(allowed="0-11")),
         {"logical_cpus_online": 4, "allowed_cpus": [8, 9, 10, 11], "performance_cores_allowed": 4},
+    ),
+    "hybrid: low power cores are no fast ones while the P cores are offline": (
+        host(cpus(8), {f"/sys/devices/{name}/cpus": told for name, told in (("cpu_core", "\n"), ("cpu_atom", "0-5\n"), ("cpu_lowpower", "6-7\n"))}),
+        {"physical_cores_allowed": 8, "performance_cores_allowed": 8},
     ),
     "capacity of the top by one point": (
         host(arm(4, capacities=[1000, 800, 799, 0])), {"performance_cores_allowed": 2, "physical_cores_allowed": 4},
@@ -200,6 +213,10 @@ FURTHER = {
     "a socket number of -1": (host(cpus(2), {f"{CPU}/cpu{n}/topology/physical_package_id": "-1\n" for n in (0, 1)}), {"sockets": 1}),
     "meminfo of an old kernel": (
         host({"/proc/meminfo": "MemTotal: 1024 kB\nMemFree: 512 kB\n"}), {"memory_total_bytes": 1 << 20, "memory_available_bytes": None},
+    ),
+    "meminfo of an old kernel, a limit of more than the host has": (
+        host(process("0::/a\n", mounts=V2_MOUNT), level("/a", limit=4 * GIB, used=GIB), {"/proc/meminfo": "MemTotal: 1024 kB\nMemFree: 512 kB\n"}),
+        {"memory_limit_bytes": 4 * GIB, "memory_available_bytes": 1 << 20},
     ),
     "numbers of five thousand digits": (
         host(process("0::/a\n", mounts=V2_MOUNT), level("/a", quota="9" * 5000, limit="9" * 5000, used="9" * 5000),

@@ -53,7 +53,32 @@ def test_garbage_is_unknown_and_soon_read(tmp_path, tree, path, kind):
     odd(tmp_path, path).write_bytes(GARBAGE[kind])
     start = time.process_time()
     assert _capacity.read_capacity(tree).usable_cores >= 1
-    assert time.process_time() - start < 10
+    assert time.process_time() - start < 1
+
+
+CONTAINERS = b'{"instances": [%s]}' % b",".join(b'{"container_id": "%012x"}' % number for number in range(30_000))
+LABOUR = {
+    "ranges that overlap": ("sys/devices/system/cpu/online", b"0-65535," * 8192),
+    "the same mount again and again": ("proc/self/mountinfo", b"".join(b"1 2 0:3 / /sys rw - cgroup c rw,cpu,c%d\n" % number for number in range(99_999))),
+    "nothing but processors": ("proc/cpuinfo", b"processor:7\n\n" * (1 << 20)),
+    "containers by the thousand": ("opt/localai/state/instances.json", CONTAINERS),
+}
+
+
+@pytest.mark.parametrize("name", LABOUR)
+def test_no_file_makes_long_work(tmp_path, tree, name):
+    path, content = LABOUR[name]
+    odd(tmp_path, path).write_bytes(content)
+    start = time.process_time()
+    _capacity.read_capacity(tree)
+    assert time.process_time() - start < 1  # the promise is 0.1 s; a busy machine gets ten times that
+
+
+def test_half_a_line_of_flags_is_left_out(tmp_path, tree):
+    block = "processor : 0\nflags : lm avx avx2\n\n"
+    filled = " " * (_capacity.MAX_CPUINFO_BYTES - len(block) - len("flags : lm avx"))
+    odd(tmp_path, "proc/cpuinfo").write_text(f"{block}{filled}flags : lm avx avx2\n")
+    assert _capacity.read_capacity(tree).isa == ("avx", "avx2")
 
 
 def test_links_out_of_the_root_are_not_followed(tmp_path):

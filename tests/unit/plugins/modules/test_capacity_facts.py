@@ -34,6 +34,13 @@ def test_when_it_was_read_is_told(run_module, tmp_path):
     assert before <= datetime.strptime(told, "%Y-%m-%dT%H:%M:%S%z") <= datetime.now(timezone.utc)
 
 
+@pytest.mark.parametrize("root", ["missing", "file", ""])
+def test_a_root_that_is_no_directory_gets_a_sentence(run_module, tmp_path, root):
+    (tmp_path / "file").write_text("")
+    result = run_module("capacity_facts", {"root": root and str(tmp_path / root)})
+    assert result["failed"] and "no directory" in result["msg"] and root in result["msg"] and "/proc" in result["msg"]
+
+
 @pytest.mark.parametrize(("content", "fact"), [
     (None, {}), ("", {}), ("{", {}), ("[1]", {}), ('{"instances": [{"name": "localai"}]}', {"instances": [{"name": "localai"}]})])
 def test_what_is_deployed_is_a_fact(run_module, tmp_path, content, fact):
