@@ -17,7 +17,7 @@ from ._graph import Dim, Graph, Tensor
 from ._indexed import Indexer
 from ._shape import ALL_ROWS, Layer, Shape, all_logits, at_layer, largest, slides, uncached
 from ._sparse import Sparse
-from ._styles import Style, copied, order, placed
+from ._styles import Style, copied, deepstack, order, placed
 
 PRODUCTS = {"q": "query", "k": "keys", "v": "values"}
 
@@ -39,6 +39,8 @@ class Block:
         self.outputs = asked if every else self.slots
         self.indexer = Indexer(self) if style.indexed and model.mla else None
         self.sparse = Sparse(self) if style.indexed and not model.mla else None
+        self.stacked: Tensor | None = None
+        """Embeddings that are added to the first layers (`deepstack`)."""
         self.turn_back: Callable[[Tensor], Tensor] | None = None
         """What undoes the rotation of values, once attention's result is used."""
 
@@ -60,11 +62,18 @@ class Block:
             tokens, given = graph.leaf("tokens", rows), graph.leaf("input_embeddings", *row)
             given.unread = True
             return graph.new("embeddings", row, tokens)
+        more = deepstack(self.header)
+        wide = (Dim("stacked_embeddings", self.embedding * (1 + more)), rows) if more else row
         tokens, mixed = graph.leaf("tokens", rows), graph.leaf("tokens", rows)
-        graph.leaf("input_embeddings", *row).unread = True
-        places, given = graph.leaf("tokens", rows, width=8), graph.leaf("input_embeddings", *row)
+        graph.leaf("input_embeddings", *wide).unread = True
+        places, given = graph.leaf("tokens", rows, width=8), graph.leaf("input_embeddings", *wide)
         found, other = graph.new("embeddings", row, tokens), graph.new("embeddings", row, mixed)
-        graph.view(graph.new("input_embeddings", row, given), other, places)
+        if more:
+            found, other = graph.new("stacked", wide, found), graph.new("stacked", wide, other)
+        graph.view(graph.new("input_embeddings", wide, given), other, places)
+        if more:
+            self.stacked = found
+            return graph.part(found, row)
         if placed:
             found = self.add(placed, found)
         if style.placed:
@@ -134,7 +143,9 @@ class Block:
             else:
                 places = (self.places(),) if placed(self.model, layer, index) else ()
                 item = graph.new(letter, size, graph.view(item), *places)
-            if letter == "q" and style.tempered and not copied(self.header, layer, index, style):
+            if letter == "q" and style.tempered == "all":
+                item = graph.over(letter, size, item, self.input("attention_scale", rows))
+            elif letter == "q" and style.tempered and not copied(self.header, layer, index, style):
                 item = graph.new(letter, size, graph.view(item), self.input("attention_scale", rows))
             made[letter] = self.turn(item, matrix, size)
         found = self.attend_alone(made, shapes, index) if self.alone else self.attend(made, shapes, layer)

@@ -69,6 +69,10 @@ class Graph:
         """Another layout of the same room."""
         return self._node(of.name, (), 0, (of, *others), False, of.root or of)
 
+    def part(self, of: Tensor, lengths: Sequence[int]) -> Tensor:
+        """The first elements of each row: a view with lengths of its own, whose room no node takes over."""
+        return self._node(of.name, lengths, 0, (of,), False, of.root or of)
+
     def sink(self, *sources: Tensor) -> None:
         """A node that writes to a cache."""
         self._node("", (), 0, sources, False, None)

@@ -20,7 +20,7 @@ from ._graph import Graph, Tensor
 from ._lightning import Lightning
 from ._recurrent import delta, kda, read_rwkv, read_states, rwkv6, rwkv6_forward, rwkv7, rwkv_forward, scan
 from ._shape import Shape, at_layer, slides
-from ._styles import STYLES, Style, copied, expert_width, forward_only, forward_width, guessed, kinds, mixed, shared_width
+from ._styles import STYLES, Style, copied, deepstack, expert_width, forward_only, forward_width, guessed, kinds, mixed, shared_width
 
 SCANS = ("mamba1", "mamba2", "conv")
 OWN: dict[str, Any] = {"gemma3n": Gemma3n, "gemma4": Gemma4, "minimax-01": Lightning}
@@ -124,6 +124,8 @@ class Layers:
             normed = block.norm(block.add(normed, source))
         down = self.forward(normed, index)
         total = block.add(joined, down) if "forward" in style.residual else block.add(down, normed if style.after else joined)
+        if block.stacked and index < deepstack(self.header):
+            total = block.add(total, self.graph.view(block.stacked))
         if style.skip:
             skipped = block.last(self.embeddings) if last else self.embeddings
             total = block.add(total, self.graph.over("embeddings", skipped.lengths, skipped))
@@ -276,4 +278,5 @@ def _kind(header: Header, model: Shape, style: Style, index: int) -> tuple[objec
     """All that makes a layer's graph."""
     layer, window = model.layers[index], bool(model.window) and (not model.cached or header.architecture == "gemma4") and slides(header, index)
     return (layer, window, mixed(header, index), copied(header, layer, index, style), forward_width(header, index),
-            at_layer(header.get("attention.head_count"), index), at_layer(header.get("expert_used_count"), index))
+            at_layer(header.get("attention.head_count"), index), at_layer(header.get("expert_used_count"), index),
+            expert_width(header, index), min(index, deepstack(header)))

@@ -39,7 +39,7 @@ class Style:
     `indexed`: an indexer chooses what attention sees. `post`: a norm before the sum copies what is a view.
     `biased`: scores get a bias by distance, so that there is no flash attention. `unchosen`: the last layer goes on with all rows.
     `crossed`: each layer attends to what an encoder gave, too.
-    `version` of RWKV. `tempered`: queries that no positions turn are scaled by theirs.
+    `version` of RWKV. `tempered`: queries are scaled by their positions, "all" or those that no positions turn ("unturned").
     `between`: a norm between attention's result and its output matrix copies what is a view.
     `again`: the layer's input is added once more, to the norm of its sum with attention's output.
     """
@@ -77,7 +77,7 @@ class Style:
     unchosen: bool = False
     crossed: bool = False
     version: int = 0
-    tempered: bool = False
+    tempered: str = ""
     between: bool = False
 
 
@@ -88,8 +88,8 @@ def _rows(names: str, style: Style) -> Iterable[tuple[str, Style]]:
 _PLACED = Style(copied=False, fused=True, ffn="plain", placed=True, inplace=False)
 _ENCODER = Style(order="qkv", before=False, after=True, inplace=False, ffn="plain")
 STYLES: dict[str, Style] = dict((
-    *_rows("""llama mistral3 qwen2 qwen3 qwen3moe gemma deci exaone ernie4_5 hunyuan-dense internlm2 maincoder minicpm nanbeige
-        pangu-embedded seed_oss xverse smollm3 minimax-m2 minimax-01 mamba mamba2""", Style()),
+    *_rows("""llama qwen2 qwen3 qwen3moe gemma deci exaone ernie4_5 hunyuan-dense internlm2 maincoder minicpm nanbeige
+        pangu-embedded seed_oss xverse smollm3 minimax-m2 minimax-01 mamba mamba2""", Style()), ("mistral3", Style(tempered="all")),
     ("bitnet", Style(between=True)), ("falcon-h1", Style(late=True)),
     *_rows("olmo orion stablelm", Style(inplace=False)),
     *_rows("granite granitemoe granitehybrid hunyuan-moe ernie4_5-moe", Style(shared="add")), ("granite_swa", Style(order="qkv", shared="add")),
@@ -122,7 +122,7 @@ STYLES: dict[str, Style] = dict((
     ("cohere2moe", Style(order="qkv", parallel="late", shared="add")), ("grovemoe", Style(weights="apart norm", shared="chunks")),
     ("smallthinker", Style(order="qkv", router="source")), ("arctic", Style(router="source all")),
     ("glm4moe", Style(positions=4, weights="bias norm", shared="add")), ("bailingmoe2", Style(fused=True, wide="embedding", weights="bias norm", shared="add")),
-    ("grok", Style(shared="dense")), ("llama4", Style(order="qkv", tempered=True, weights="before", shared="add")),
+    ("grok", Style(shared="dense")), ("llama4", Style(order="qkv", tempered="unturned", weights="before", shared="add")),
     ("exaone-moe", Style(order="qkv", weights="bias norm", shared="add")),
     ("jamba", Style(copied=False, weights="", residual="attention forward")),
     *_rows("lfm2 lfm2moe", Style(order="qkv", residual="attention forward", early=True, weights="bias norm")),
@@ -182,11 +182,18 @@ def copied(header: Header, layer: Layer, index: int, style: Style) -> bool:
     name = header.architecture
     if name in ("cohere2", "cohere2moe"):
         return layer.window or (name == "cohere2moe" and index < (header.get("leading_dense_block_count") or 0))
+    if name == "baichuan":  # the one of 32 layers turns keys, the others have a bias by distance
+        return header.get("block_count") == 32
     if name == "smallthinker":
         return not header.get("attention.sliding_window") or header.get("block_count") == 4 or index % 4 != 0
     if name == "smollm3" or (name == "llama4" and header.get("attention.sliding_window") != 0):
         return (index + 1) % 4 != 0
     return style.copied
+
+
+def deepstack(header: Header) -> int:
+    """Embeddings that come beside that of a token and are added to the first layers: qwen3vl has three in all sizes."""
+    return 3 if header.architecture in ("qwen3vl", "qwen3vlmoe") else 0
 
 
 def order(model: Shape, style: Style) -> str:
