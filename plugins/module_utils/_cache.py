@@ -15,7 +15,7 @@ from typing import Iterable
 from ._errors import FleetError
 from ._formula import Formula, formula, named, rounded_up, smallest_of
 from ._gguf import Header
-from ._shape import Layer, Shape
+from ._shape import Layer, Shape, is_known
 
 CELL_PADDING = 256
 """llama.cpp rounds cache cells up to this."""
@@ -96,6 +96,8 @@ def cells_of(model: Shape, settings: Settings) -> Cells:
 def cache_bytes(model: Shape, settings: Settings, cells: Cells, window: bool) -> Formula:
     """The cache of the layers that see the whole context, or of those that see a window."""
     rows = _rows(model, settings, (layer for layer in model.layers if layer.window == window))
+    if not (window or settings.flash_attention) and (model.architecture == "deci" or not is_known(model.architecture)):
+        rows += _unused_values(model, settings)
     if not rows.value:
         return formula(0)
     return (cells.window if window else cells.full) * named("streams", cells.streams) * rows
@@ -141,6 +143,14 @@ def _values(model: Shape, settings: Settings, heads: int, value: int, mark: str)
     own = named(f"kv_heads{mark}", heads) * named(f"value_length{mark}", value)
     widest = max(layer.kv_heads * layer.value for layer in model.layers)
     return own if settings.flash_attention or widest == own.value else named("widest_values", widest)
+
+
+def _unused_values(model: Shape, settings: Settings) -> Formula:
+    """Values of layers without attention: transposed, they have the widest layer's row there too."""
+    widest, count = max(layer.kv_heads * layer.value for layer in model.layers), sum(not layer.kv_heads for layer in model.layers)
+    if not count:
+        return formula(0)
+    return named("layers_without_attention", count) * _typed(named("widest_values", widest), "type_v", settings.type_v)
 
 
 def _typed(elements: Formula, name: str, kind: str) -> Formula:

@@ -261,7 +261,7 @@ class Layers:
 
 def replayed(header: Header, model: Shape, style: Style) -> list[int]:
     """The layers that are built: all, but for an even number of periods where they repeat, as two periods later the same room is used again."""
-    if style.indexed and model.mla:  # each layer has an input of its own, which has room from the start
+    if (style.indexed and model.mla) or style.version:  # each layer has an input of its own; states of RWKV come to lie elsewhere with each layer
         return list(range(len(model.layers)))
     kinds = [_kind(header, model, style, index) for index in range(len(model.layers))]
     count = len(kinds)

@@ -98,7 +98,7 @@ def shape_of(header: Header) -> Shape:
         if not header.get(key):
             raise FleetError("The model cannot be planned without its shape", f"architecture {name}", f"no {key}",
                              "Check that the file is a language model and not a projector or an adapter.")
-    known = _known(name)
+    known = is_known(name)
     if not known:
         notes.append(f"The architecture {name} is not known here: every layer is planned with full attention, compute with a margin.")
     if not header.complete:
@@ -113,7 +113,8 @@ def shape_of(header: Header) -> Shape:
         mla=known and bool(header.get("attention.key_length_mla")), block=block, state_bytes=_state_bytes(header, block), notes=tuple(notes))
 
 
-def _known(name: str) -> bool:
+def is_known(name: str) -> bool:
+    """Whether the architecture is one of those above."""
     return name in DENSE or name in WINDOWED or name in ENCODERS or name in RECURRENT or name in HYBRID
 
 
@@ -189,7 +190,7 @@ def _layer(header: Header, index: int, slides: bool, shares: bool) -> Layer:
     if name in CACHELESS or name in RECURRENT or shares or (recurrent and name in HYBRID and name != "falcon-h1"):
         kv_heads = 0
     key, value = _head_sizes(header, slides)
-    index = (header.get("attention.indexer.key_length") or 0) if (name in INDEXED or not _known(name)) and index_cached(header, index) else 0
+    index = (header.get("attention.indexer.key_length") or 0) if (name in INDEXED or not is_known(name)) and index_cached(header, index) else 0
     return Layer(kv_heads, key, value, slides and bool(kv_heads), recurrent, index)
 
 
@@ -215,7 +216,7 @@ def _is_recurrent(header: Header, index: int, kv_heads: int) -> bool:
     if name in RECURRENT or name == "falcon-h1":
         return True
     if name not in HYBRID:  # unknown: state in every layer, besides its cache
-        return not _known(name) and _guess_block(header) is not None
+        return not is_known(name) and _guess_block(header) is not None
     if name in FULL_EVERY:
         listed = header.get("attention.recurrent_layers")
         if isinstance(listed, list):

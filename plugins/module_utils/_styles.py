@@ -182,6 +182,8 @@ def copied(header: Header, layer: Layer, index: int, style: Style) -> bool:
     name = header.architecture
     if name in ("cohere2", "cohere2moe"):
         return layer.window or (name == "cohere2moe" and index < (header.get("leading_dense_block_count") or 0))
+    if name == "granitehybrid":  # those whose keys no position turns are said to be trained for a million tokens
+        return (header.get("context_length") or 0) < 1 << 20
     if name == "baichuan":  # the one of 32 layers turns keys, the others have a bias by distance
         return header.get("block_count") == 32
     if name == "smallthinker":
