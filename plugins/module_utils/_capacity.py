@@ -355,8 +355,10 @@ def _package(tree: Tree, cpu: int, block: Mapping[str, str]) -> Optional[int]:
 
 
 def _cores(tree: Tree, numbers: Iterable[int], blocks: Mapping[int, dict[str, str]]) -> dict[int, frozenset[int]]:
-    """CPU → the CPUs of its core: by the sibling lists, else by core numbers, else itself alone."""
+    """CPU → the CPUs of its core: by its own sibling list or that of a sibling, else by core numbers, else itself alone."""
     listed = {cpu: _siblings(tree, cpu) for cpu in numbers}
+    named = {sibling: siblings for siblings in listed.values() for sibling in siblings}
+    listed = {cpu: siblings or named.get(cpu, siblings) for cpu, siblings in listed.items()}
     groups: dict[tuple[Optional[int], ...], list[int]] = {}
     for cpu in (cpu for cpu, siblings in listed.items() if not siblings):
         key = _core_key(tree, cpu, blocks.get(cpu, {})) or (cpu,)

@@ -201,6 +201,10 @@ FURTHER = {
     "siblings that disagree": (
         host(cpus(4), {f"{CPU}/cpu0/topology/thread_siblings_list": "0-1\n"}), {"physical_cores_allowed": 4, "smt": True},
     ),
+    "a sibling that cannot be read is told by the other": (
+        host(cpus(4), {f"{CPU}/cpu0/topology/thread_siblings_list": "0-1\n", f"{CPU}/cpu1/topology/thread_siblings_list": "\n"}),
+        {"physical_cores_allowed": 3, "smt": True},
+    ),
     "a core that leaves its own CPU out": (
         host(cpus(4), {f"{CPU}/cpu0/topology/thread_siblings_list": "2-3\n", f"{CPU}/cpu0/topology/core_cpus_list": "7\n"}),
         {"physical_cores_allowed": 4},
