@@ -50,8 +50,10 @@ def content(path: str) -> Any:
     """What a file of capacities holds, JSON or YAML. FleetError when it cannot be read."""
     try:
         return yaml.safe_load(Path(path).expanduser().read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise FleetError("A file of capacities cannot be read", f"add_hosts {path}", str(error).split("\n", maxsplit=1)[0], "Check its path.") from error
+    except OSError as error:
+        raise FleetError("A file of capacities cannot be read", f"add_hosts {path}", error.strerror or str(error), "Check its path.") from error
+    except (ValueError, yaml.YAMLError) as error:
+        raise FleetError("A file of capacities is neither JSON nor YAML", f"add_hosts {path}", " ".join(str(error).split()), "Correct it.") from error
 
 
 class LookupModule(LookupBase):

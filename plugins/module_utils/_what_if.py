@@ -9,7 +9,7 @@ The questions are variables of one run of `plan.yml`. Their answers are made fro
 from __future__ import annotations
 
 import re
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from datetime import datetime
 from difflib import get_close_matches
 from typing import Any, Iterable, Mapping, Sequence
@@ -105,7 +105,7 @@ def imagine(asked: Asked, known: Mapping[str, Any], wanted: Sequence[Mapping[str
         raise FleetError("The plan needs the capacity of every server", "localai_server", f"nothing from {some(unread)}",
                          "Run without a limit, or take what cannot be reached out of the group localai_server. The playbook plan also takes "
                          "what a fact cache keeps.")
-    hosts, added = _hosts(asked, {name: capacity for name, capacity in known.items() if capacity}, files)
+    hosts, added = _hosts(asked, {name: _checked(capacity, f"capacity of {name}") for name, capacity in known.items() if capacity}, files)
     models, changed = _models(asked, wanted)
     models = [expanded(item, f"models_wanted, {item.get('name')}.source") for item in models]
     told = [*changed, *added, *([f"without {some(asked.remove_hosts)}"] if asked.remove_hosts else []),
@@ -166,12 +166,58 @@ def _of_file(path: str, content: Any, count: int, taken: Mapping[str, Any]) -> d
     if not isinstance(content, Mapping) or not content:
         raise FleetError("The file holds no capacities", f"add_hosts {path}", type(content).__name__,
                          "It must hold one capacity as capacity_facts returns it, or several by name.")
+    content = _returned(content)
     if "schema" in content:
-        return _named(count, dict(content), taken)
+        return _named(count, _checked(content, f"add_hosts {path}"), taken)
     twice = [name for name in content if name in taken]
     if twice or count > 1:
         raise FleetError("Servers of a file with names can be added once", f"add_hosts {path}", some(twice) or f"{count}x", "Give them other names.")
+    return {name: _checked(_returned(item), f"add_hosts {path}, {name}") for name, item in content.items()}
+
+
+def _returned(content: Any) -> Any:
+    """The capacity in what the module capacity_facts returns or a fact cache keeps; anything else as it is."""
+    for key in ("ansible_facts", "localai_capacity"):
+        if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
+            content = content[key]
+    return content
+
+
+def _checked(content: Any, where: str) -> dict[str, Any]:
+    """A capacity whose fields are all there and have the form of their type: people write and change such files. FleetError names the field."""
+    if not isinstance(content, Mapping):
+        raise FleetError("This is no capacity", where, repr(content), "Give what capacity_facts returns.")
+    try:
+        Capacity.from_dict(content)
+    except FleetError as error:
+        raise FleetError(error.what, f"{where}, {error.where}", error.got, error.do) from error
+    except (AttributeError, KeyError, TypeError):
+        raise FleetError("A capacity has cores or memory nodes of the wrong form", where, do="Give what capacity_facts returns.") from None
+    for item in fields(Capacity):
+        value, (test, form) = content.get(item.name), _FORMS.get(item.type, (None, ""))
+        if test and not test(value) and not (value is None and item.type.startswith("Optional")):
+            raise FleetError("A field of a capacity has the wrong form", f"{where}, {item.name}", repr(value), f"Give {form}.")
+    if content["usable_cores"] < 1:
+        raise FleetError("A capacity has no usable core", f"{where}, usable_cores", str(content["usable_cores"]), "Give 1 or more.")
     return dict(content)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and value >= 0
+
+
+def _is_whole(value: Any) -> bool:
+    return _is_number(value) and isinstance(value, int)
+
+
+def _are_words(value: Any) -> bool:
+    return isinstance(value, (list, tuple)) and all(isinstance(word, str) for word in value)
+
+
+_FORMS: Mapping[str, tuple[Any, str]] = {
+    "int": (_is_whole, "a whole number"), "Optional[int]": (_is_whole, "a whole number, of bytes where its name ends so, or null"),
+    "Optional[float]": (_is_number, "a number or null"), "tuple[str, ...]": (_are_words, "a list of words")}
+"""By the type of a capacity's field: what tells whether a value has its form, and the form in words."""
 
 
 def _plain(cores: int, memory: int, capacities: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
@@ -197,10 +243,11 @@ def _models(asked: Asked, wanted: Sequence[Mapping[str, Any]]) -> tuple[list[dic
     told = ", ".join(f"{name} {value}" for name, value in options.items())
     if not asked.model:
         return [{**item, **options} for item in models], [f"every model with {told}"]
-    if asked.model in [item.get("name") for item in models]:
-        return [{**item, **options} if item.get("name") == asked.model else item for item in models], [f"{asked.model} with {told}"]
+    name = next((item.get("name") for item in models if asked.model == item.get("name") or asked.model in (item.get("aliases") or ())), None)
+    if name:
+        return [{**item, **options} if item.get("name") == name else item for item in models], [f"{name} with {told}"]
     if "source" not in options:
-        names = [str(item.get("name")) for item in models]
+        names = [str(name) for item in models for name in (item.get("name"), *(item.get("aliases") or ()))]
         near = get_close_matches(asked.model, names, n=1, cutoff=0)
         raise FleetError("The model is not wanted, and no source is given for it", "model", asked.model,
                          f"{f'The nearest wanted one is {near[0]}. ' if near else ''}Add another with -e source=hf://OWNER/REPOSITORY.")

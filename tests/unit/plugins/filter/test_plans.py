@@ -3,12 +3,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import fleets
 import pytest
 import yaml
 from ansible_collections.localai.fleet.plugins.filter.plans import FilterModule
 
 FILTERS = FilterModule().filters()
-CAPACITY = {"schema": 1, "isa": [], "arch": None, "read_at": "2020-01-01T00:00:00Z"}
+CAPACITY = {**fleets.host().as_dict(), "read_at": "2020-01-01T00:00:00Z"}
 
 
 def imagined(variables: dict[str, Any], *more: Any, **asked: Any) -> dict[str, Any]:

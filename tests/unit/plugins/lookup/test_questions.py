@@ -45,12 +45,13 @@ def test_files_of_capacities_are_read(ask, tmp_path: Path, text: str) -> None:
 
 
 @pytest.mark.parametrize("given, sentence", [
-    ("context=many", "A whole number is wanted (context): got many"), ("add_hosts=/absent/more.yml", "cannot be read (add_hosts /absent/more.yml)")])
+    ("context=many", "A whole number is wanted (context): got many"), ("add_hosts=/absent/more.yml", "cannot be read (add_hosts /absent/more.yml): got No such file")])
 def test_what_cannot_be_meant_is_a_sentence(ask, given: str, sentence: str) -> None:
     answer = ask(given)
     assert sentence in answer["refused"] and answer["names"]
 
 
 def test_a_file_that_is_no_yaml_is_a_sentence(ask, tmp_path: Path) -> None:
-    (tmp_path / "bad.yml").write_text("a: [")
-    assert "cannot be read" in ask(f"add_hosts={tmp_path}/bad.yml")["refused"]
+    (tmp_path / "bad.yml").write_text("a: [1\n b: {")
+    refused = ask(f"add_hosts={tmp_path}/bad.yml")["refused"]
+    assert f"neither JSON nor YAML (add_hosts {tmp_path}/bad.yml)" in refused and "line 2" in refused and "path" not in refused and "\n" not in refused

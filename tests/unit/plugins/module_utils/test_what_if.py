@@ -5,15 +5,16 @@ import re
 from datetime import datetime, timezone
 from typing import Any
 
+import fleets
 import pytest
 from ansible_collections.localai.fleet.plugins.module_utils import _what_if
 from ansible_collections.localai.fleet.plugins.module_utils._capacity import Capacity
 from ansible_collections.localai.fleet.plugins.module_utils._errors import FleetError
 
 NOW = datetime(2026, 11, 25, 12, 0, tzinfo=timezone.utc)
-AI1 = {"schema": 1, "arch": "x86_64", "isa": ["avx2"], "read_at": "2026-11-22T11:00:00Z"}
+AI1 = {**fleets.host().as_dict(), "isa": ["avx2"], "read_at": "2026-11-22T11:00:00Z"}
 AI2 = {**AI1, "isa": ["avx2"], "read_at": "2026-11-25T11:59:30Z"}
-WANTED = [{"name": "m", "source": "hf://a/b"}, {"name": "n", "source": "hf://a/c", "slots": 2}]
+WANTED = [{"name": "m", "source": "hf://a/b"}, {"name": "n", "source": "hf://a/c", "slots": 2, "aliases": ["gpt-4"]}]
 
 
 def imagined(files: Any = None, capacities: Any = None, cached: Any = (), **variables: Any) -> _what_if.Imagined:
@@ -28,6 +29,7 @@ def test_without_a_question_nothing_changes() -> None:
 @pytest.mark.parametrize("variables, wanted, note", [
     ({"context": "8192"}, [{**WANTED[0], "context": 8192}, {**WANTED[1], "context": 8192}], "every model with context 8192"),
     ({"model": "n", "slots": 4, "kv_type": "q8_0"}, [WANTED[0], {**WANTED[1], "slots": 4, "kv_type": "q8_0"}], "n with slots 4, kv_type q8_0"),
+    ({"model": "gpt-4", "context": 512}, [WANTED[0], {**WANTED[1], "context": 512}], "n with context 512"),
     ({"model": "o", "source": "hf://a/o", "quant": "Q8_0"}, [*WANTED, {"name": "o", "source": "hf://a/o", "quant": "Q8_0"}],
      "o too, with source hf://a/o, quant Q8_0"),
     ({"model": "m", "source": "hf://a/o"}, [{**WANTED[0], "source": "hf://a/o"}, WANTED[1]], "m with source hf://a/o")])
@@ -48,6 +50,37 @@ def test_other_models_and_options(variables: dict[str, Any], wanted: list[Any], 
 def test_more_and_fewer_servers(variables: dict[str, Any], names: list[str], note: str) -> None:
     made = imagined({"./big.yml": {"big1": AI2}, "one.json": AI1}, **variables)
     assert list(made.capacities) == names and made.notes[0] == f"What if: {note}." and made.wanted == WANTED
+
+
+@pytest.mark.parametrize("content, names", [
+    ({"ansible_facts": {"localai_capacity": AI1, "localai_deployed": {}}, "changed": False}, ["new1"]),
+    ({"localai_capacity": AI1}, ["new1"]), ({"a": {"ansible_facts": {"localai_capacity": AI1}}, "b": AI2}, ["a", "b"])])
+def test_a_file_may_hold_what_the_module_returns(content: Any, names: list[str]) -> None:
+    made = imagined({"f.yml": content}, add_hosts="f.yml")
+    assert list(made.capacities) == ["ai1", "ai2", *names] and made.capacities[names[0]] == AI1
+
+
+def damaged(**more: Any) -> dict[str, Any]:
+    return {key: value for key, value in {**AI1, **more}.items() if value != "gone"}
+
+
+@pytest.mark.parametrize("capacity, sentence", [
+    (5, "This is no capacity .add_hosts f.yml, a.: got 5"), ({}, "read by another version .add_hosts f.yml, a, schema"),
+    (damaged(arch="gone", smt="gone"), "lacks fields .add_hosts f.yml, a, capacity.: got arch, smt"),
+    (damaged(memory_total_bytes="64GiB"), "wrong form .add_hosts f.yml, a, memory_total_bytes.: got '64GiB'. Give a whole number, of bytes"),
+    (damaged(memory_total_bytes=-1), "got -1"), (damaged(usable_cores=None), "usable_cores.: got None. Give a whole number"),
+    (damaged(usable_cores=0), "no usable core .add_hosts f.yml, a, usable_cores.: got 0"), (damaged(usable_cores=True), "got True"),
+    (damaged(quota_cores="1.5"), "quota_cores.: got '1.5'. Give a number"), (damaged(isa="avx2"), "isa.: got 'avx2'. Give a list of words"),
+    (damaged(cores=3), "cores or memory nodes of the wrong form .add_hosts f.yml, a."), (damaged(numa_nodes=[{"id": 0}]), "cores or memory nodes")])
+def test_a_capacity_that_is_none_names_its_file_and_field(capacity: Any, sentence: str) -> None:
+    with pytest.raises(FleetError) as caught:
+        imagined({"f.yml": {"a": capacity}}, add_hosts="f.yml")
+    assert re.search(sentence, str(caught.value)), str(caught.value)
+
+
+def test_a_capacity_in_a_cache_that_cannot_be_used_names_its_host() -> None:
+    with pytest.raises(FleetError, match="another version .capacity of ai2, schema.: got 7"):
+        imagined(capacities={"ai1": AI1, "ai2": {**AI2, "schema": 7}})
 
 
 def test_a_server_of_two_numbers_is_a_capacity() -> None:
@@ -99,6 +132,7 @@ def test_age(read_at: Any, words: str) -> None:
     ({"context": "many"}, "A whole number is wanted .context.: got many"), ({"offline": "perhaps"}, "True or false is wanted .offline.: got perhaps"),
     ({"source": "hf://a/b"}, "none is named .source.. Name it: -e model=NAME"), ({"model": "m"}, "nothing is asked about it .model.: got m"),
     ({"model": "mm", "context": 1}, "no source is given for it .model.: got mm. The nearest wanted one is m."),
+    ({"model": "gpt4", "context": 1}, "got gpt4. The nearest wanted one is gpt-4."),
     ({"remove_hosts": "ai9"}, "not there .remove_hosts.: got ai9. The servers are ai1, ai2"),
     ({"add_hosts": "2xai9"}, "no known kind .add_hosts.: got ai9.*COUNTx16c64g"), ({"add_hosts": "x.yml"}, "holds no capacities .add_hosts x.yml"),
     ({"add_hosts": "twice.yml"}, "can be added once .add_hosts twice.yml.: got ai1"), ({"add_hosts": "2xmany.yml"}, "can be added once")])

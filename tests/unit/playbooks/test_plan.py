@@ -1,0 +1,64 @@
+"""plan.yml of hosts that nobody can reach, from a fact cache: what is printed, and that a question that cannot be meant asks nobody."""
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import fleets
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[3]
+HOSTS = ("server-with-a-long-name-1.example.com", "server-with-a-long-name-2.example.com")
+MODEL = "a-model-whose-name-takes-much-of-a-line-instruct"
+
+
+def lock() -> str:
+    """A lock of one model, as text."""
+    model = {
+        "source": "hf://a/b", "repository": "a/b", "commit": "c" * 40, "files": [{"path": "m.gguf", "size": 800 << 20, "sha256": "ab" * 32, "url": None}],
+        "quant": "Q4_K_M", "license": "mit", "architecture": "llama", "chat_template_sha256": None, "header": fleets.header().as_dict(),
+        "resolved_at": "2026-11-23T04:00:00Z", "resolved_by": "localai.fleet 0.1.0"}
+    return yaml.safe_dump({"schema": 1, "images": {}, "models": {MODEL: model}})
+
+
+@pytest.fixture
+def fleet(tmp_path: Path) -> Path:
+    """A folder with an inventory, its lock, and a fact cache of its hosts, whose address leads nowhere."""
+    servers = {"hosts": dict.fromkeys(HOSTS, {"ansible_host": "127.0.0.1", "ansible_port": 1})}
+    variables = {"models_wanted": [{"name": MODEL, "source": "hf://a/b", "slots": 2}]}
+    (tmp_path / "hosts.yml").write_text(yaml.safe_dump({"localai": {"children": {"localai_server": servers}, "vars": variables}}))
+    (tmp_path / "fleet.lock.yml").write_text(lock())
+    (tmp_path / "facts").mkdir()
+    for name in HOSTS:
+        facts = {"localai_capacity": {**fleets.host().as_dict(), "read_at": "2026-11-22T11:00:00Z"}}
+        (tmp_path / "facts" / f"s1_{name}").write_text(json.dumps({"__payload__": json.dumps(facts)}))
+    return tmp_path
+
+
+def plan(fleet: Path, *given: str, **environment: str) -> tuple[int, str]:
+    """Exit code and all output."""
+    command = [Path(sys.executable).with_name("ansible-playbook"), "-i", fleet / "hosts.yml", ROOT / "playbooks" / "plan.yml"]
+    done = subprocess.run(
+        command + [part for text in given for part in ("-e", text)], cwd=ROOT, check=False, capture_output=True, text=True, timeout=240,
+        env={**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_NOCOLOR": "true", "ANSIBLE_CACHE_PLUGIN": "jsonfile",
+             "ANSIBLE_CACHE_PLUGIN_CONNECTION": str(fleet / "facts"), "ANSIBLE_CACHE_PLUGIN_TIMEOUT": "0", **environment})
+    return done.returncode, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("form", ["yaml", "json"])
+def test_the_table_is_printed_line_by_line_in_either_form(fleet: Path, form: str) -> None:
+    code, output = plan(fleet, "offline=true", ANSIBLE_CALLBACK_RESULT_FORMAT=form)
+    assert code == 0 and "changed=1" not in output, output[-4000:]
+    rows = [line.strip(' ",') for line in output.splitlines() if MODEL in line and "GiB" in line]
+    assert [row.split()[:5] for row in rows] == [[name, MODEL, "7", "4096", "2"] for name in HOSTS] and all(row.endswith("GiB") for row in rows), rows
+    assert {path.name for path in fleet.iterdir()} == {"hosts.yml", "fleet.lock.yml", "facts", "fleet.plan.json", "fleet.plan.html"}
+
+
+def test_a_question_that_cannot_be_meant_asks_no_host(fleet: Path) -> None:
+    code, output = plan(fleet, "offline=true", "context=abc")
+    assert code != 0 and "A whole number is wanted (context): got abc. Nothing was changed." in output
+    assert "UNREACHABLE" not in output and not (fleet / "fleet.plan.json").exists()
