@@ -120,12 +120,17 @@ def budget(name: str, capacity: Capacity, others: int = 0, stores: bool = False)
     known = [size for size in (capacity.memory_total_bytes, capacity.memory_limit_bytes) if size is not None]
     if not known:
         raise FleetError("The memory of a host is not known", f"host {name}", "no memory_total_bytes", "Read its capacity again.")
-    reserved = max(SYSTEM_RESERVE_BYTES, min(known) * SYSTEM_RESERVE_PERCENT // 100) + others
+    reserved = system_reserve(min(known)) + others
     # Huge pages are taken out of the host's memory, and do not count in the limit of a control group.
     free = min([(capacity.memory_total_bytes or min(known)) - capacity.hugepages_reserved_bytes, *known])
     disk = capacity.store_free_bytes
     room = None if disk is None or not stores else max(0, disk - max(DISK_BYTES, disk * DISK_PERCENT // 100))
     return Room(name, capacity, max(0, free - reserved), reserved, disk=room)
+
+
+def system_reserve(memory: int) -> int:
+    """Bytes left to the system of a host with so many bytes."""
+    return max(SYSTEM_RESERVE_BYTES, memory * SYSTEM_RESERVE_PERCENT // 100)
 
 
 def node_rooms(room: Room) -> tuple[Room, ...]:

@@ -95,6 +95,23 @@ def server_part(header: Header, memory: Memory, layers: int) -> Memory:
                    file_backed=min(memory.file_backed, file))
 
 
+def worker_terms(header: Header, memory: Memory, layers: Sequence[int]) -> list[dict[str, int]]:
+    """What the bytes of each worker with so many `layers` are made of; what is nothing is left out.
+
+    `weights` are a layer's share of all weights and a tenth, as often as it has layers; the last of the last worker's layers is the output matrix.
+    """
+    caches, weights = _layer_caches(header, memory), _layer_weights(header)
+    start, found = len(caches) + 1 - sum(layers), []
+    for index, count in enumerate(layers):
+        last = index == len(layers) - 1
+        own = caches[start:start + count - last]
+        start += count
+        terms = {"process": WORKER_ANONYMOUS, "compute": memory.compute, "weights": weights * len(own), "cache": sum(map(sum, own)),
+                 "output": _output_bytes(header) if last else 0}
+        found.append({name: size for name, size in terms.items() if size})
+    return found
+
+
 def bytes_per_token(header: Header, workers: int) -> int:
     """What a token sends over the network: its logits from the last worker, and a row of numbers into each stage."""
     return 4 * header.vocab_size + workers * (STAGE_BYTES + 4 * (header.get("embedding_length") or 0))
@@ -118,9 +135,13 @@ def _layer_caches(header: Header, memory: Memory) -> list[tuple[int, int, int]]:
 
 
 def _parts(header: Header, memory: Memory) -> _Parts:
-    caches = _layer_caches(header, memory)
-    weights = -(-_matrix_bytes(header) * (100 + WEIGHT_MARGIN_PERCENT) // (100 * len(caches)))
-    return _Parts(tuple(weights + sum(cache) for cache in caches), _output_bytes(header))
+    weights = _layer_weights(header)
+    return _Parts(tuple(weights + sum(cache) for cache in _layer_caches(header, memory)), _output_bytes(header))
+
+
+def _layer_weights(header: Header) -> int:
+    """The weights that a worker is planned to hold for a layer."""
+    return -(-_matrix_bytes(header) * (100 + WEIGHT_MARGIN_PERCENT) // (100 * len(shape_of(header).layers)))
 
 
 def _bytes(header: Header, *roles: str) -> int:

@@ -246,7 +246,7 @@ def explained(params: dict[str, Any], plan: dict[str, Any]) -> list[str]:
     def terms(isa: tuple[str, ...]) -> tuple[Term, ...]:
         return explain(model.header, settings_of(model.wanted, model.header, isa, model.projector_size, model.projector_header))
 
-    return _plan_explain.explanation(name, plan, capacities, terms)
+    return _plan_explain.explanation(name, plan, capacities, terms, model.header)
 
 
 def write(option: str, path: str, text: str) -> None:
