@@ -17,7 +17,7 @@ from ._plan_diff import Change
 
 SHOWN = 12
 """Rows of a list that stay unfolded; hosts from this many on are folded too."""
-LABELLED = 0.045
+LABELLED, LABELLED_IN_TABLE = 0.045, 0.09
 """Parts of a bar from this share on have room for their two letters."""
 # All of the same lightness: white letters on them, and they on either background, have contrast enough (a test counts it).
 COLOURS = {
@@ -87,7 +87,7 @@ def _headline(plan: Mapping[str, Any], title: str) -> Markup:
     hosts, refused = plan["hosts"], len(plan["refused"])
     planned = sum(view.used_bytes(host) for host in hosts.values())
     usable = sum(host["memory_usable_bytes"] for host in hosts.values())
-    told = (f"{view.plural(len(hosts), 'server')}, {view.plural(len(plan['placement']), 'model')}, {plan['topology']}: "
+    told = (f"{view.plural(len(hosts), 'host')}, {view.plural(len(plan['placement']), 'model')}, {plan['topology']}: "
             f"{gib(planned)} of {gib(usable)} of memory given out. ")
     short = f"{view.plural(refused, 'placement')} refused, {view.plural(len(plan['unmet']), 'model')} on fewer servers than wanted."
     verdict = tag("span", short, class_="mark") if refused or plan["unmet"] else tag("span", "Everything wanted fits.", class_="good")
@@ -124,28 +124,31 @@ def _models(plan: Mapping[str, Any]) -> Optional[Markup]:
         for instance in host["instances"]:
             for model in instance["models"]:
                 placed.setdefault(model["name"], []).append(model)
-    rows = [_model_row(name, found, plan["placement"].get(name, [])) for name, found in placed.items()]
+    rows = [_model_row(name, found, plan) for name, found in placed.items()]
     names = ("model", "kind", "servers", "context", "slots", "cache type", "threads", "memory", "file", "tokens/s expected")
     return _section("Models", _table(names, rows, numbers={3, 4, 6, 7, 8, 9})) if rows else None
 
 
-def _model_row(name: str, found: Sequence[Mapping[str, Any]], hosts: Sequence[str]) -> tuple[Any, ...]:
+def _model_row(name: str, found: Sequence[Mapping[str, Any]], plan: Mapping[str, Any]) -> tuple[Any, ...]:
     if not found:
         return (name, "", tag("span", "nowhere", class_="mark"), *[""] * 7)
-    first = found[0]
+    first, hosts = found[0], plan["placement"].get(name, [])
     sizes = [gib(size) for size in sorted({model["memory"]["anonymous"] for model in found})]
+    memory, file = sizes[0] if sizes[0] == sizes[-1] else f"{sizes[0]} to {sizes[-1]}", gib(first["memory"]["file"])
+    shared = sum(worker["memory_planned"] for host in plan["hosts"].values() for worker in host.get("workers") or [] if worker["model"] == name)
+    if shared:
+        memory, file = f"{memory} here, {gib(shared)} on workers", f"{file} here"
     return (name, first["kind"], f"{len(hosts)}: {some(hosts)}", first["context"], first["slots"], first["kv_type"],
-            view.span(model["threads"] for model in found), sizes[0] if sizes[0] == sizes[-1] else f"{sizes[0]} to {sizes[-1]}",
-            gib(first["memory"]["file"]), view.span(model.get("expected_tokens_per_second") for model in found))
+            view.span(model["threads"] for model in found), memory, file, view.span(model.get("expected_tokens_per_second") for model in found))
 
 
 def _servers(plan: Mapping[str, Any]) -> Markup:
     warned = {item["host"] for item in plan["warnings"]}
     rows = [(tag("a", name, href=f"#{_anchor(index)}"), some(view.served(host)) or "nothing", f"{host['budget_cores']} of {host['usable_cores']}",
-             _bar(host), f"{gib(view.used_bytes(host))} of {gib(host['memory_usable_bytes'])}", "warning" if name in warned else "")
+             _bar(host, LABELLED_IN_TABLE), f"{gib(view.used_bytes(host))} of {gib(host['memory_usable_bytes'])}", "warning" if name in warned else "")
             for index, (name, host) in enumerate(plan["hosts"].items())]
-    names = ("server", "models", "cores", "memory by term", "given out", "")
-    return _section("Servers", _table(names, rows, numbers={2, 4}, bars={3}))
+    names = ("host", "models", "cores", "memory by term", "given out", "")
+    return _section("Hosts", _table(names, rows, numbers={2, 4}, bars={3}))
 
 
 def _shards(plan: Mapping[str, Any]) -> Optional[Markup]:
@@ -168,7 +171,7 @@ def _said(plan: Mapping[str, Any]) -> Optional[Markup]:
 
 def _hosts(plan: Mapping[str, Any]) -> Markup:
     few = len(plan["hosts"]) < SHOWN
-    return _section("Each server", *(_host(_anchor(index), name, host, few) for index, (name, host) in enumerate(plan["hosts"].items())))
+    return _section("Each host", *(_host(_anchor(index), name, host, few) for index, (name, host) in enumerate(plan["hosts"].items())))
 
 
 def _host(anchor: str, name: str, host: Mapping[str, Any], unfolded: bool) -> Markup:
@@ -213,10 +216,10 @@ def _legend() -> Markup:
 # --- pieces
 
 
-def _bar(host: Mapping[str, Any]) -> Markup:
+def _bar(host: Mapping[str, Any], labelled: float = LABELLED) -> Markup:
     parts = view.host_parts(host)
     total = sum(part.bytes for part in parts)
-    spans = [tag("i", part.term.code if part.bytes >= LABELLED * total else "", class_=f"t-{part.term.key}",
+    spans = [tag("i", part.term.code if part.bytes >= labelled * total else "", class_=f"t-{part.term.key}",
                  style=f"width:{view.percent(part.bytes, total)}", title=f"{part.term.name} {gib(part.bytes)}") for part in parts]
     told = ", ".join(f"{part.term.name} {gib(part.bytes)}" for part in parts)
     return tag("div", *spans, class_="bar", role="img", aria_label=f"Memory: {told}")

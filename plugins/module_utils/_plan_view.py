@@ -102,8 +102,9 @@ def plural(count: int, word: str) -> str:
 
 
 def span(values: Iterable[Any]) -> str:
-    """One value, or the lowest to the highest."""
-    known = sorted({value for value in values if value is not None})
+    """One value, or the lowest to the highest; with a word when some are not known."""
+    given = set(values)
+    known = sorted(given - {None})
     if not known:
         return "unknown"
-    return str(known[0]) if len(known) == 1 else f"{known[0]} to {known[-1]}"
+    return (str(known[0]) if len(known) == 1 else f"{known[0]} to {known[-1]}") + (" or unknown" if None in given else "")

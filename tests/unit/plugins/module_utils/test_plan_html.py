@@ -35,7 +35,7 @@ def everything() -> dict[str, Any]:
 
 def test_the_page_says_everything_the_plan_says() -> None:
     told = words(parsed(_plan_html.page(everything(), (), ["What if: two more hosts"])))
-    for part in ("2 servers, 3 models, replicated", "1 placement refused", "What if: two more hosts", "too-big needs 9.0 GiB", "5.0 GiB", "slots 1", "ai9",
+    for part in ("2 hosts, 3 models, replicated", "1 placement refused", "What if: two more hosts", "too-big needs 9.0 GiB", "5.0 GiB", "slots 1", "ai9",
                  "nothing would change", "NUMA node 1", "pinned to CPUs 4-7", "Instance localai-ondemand , models on demand", "at most 1 model loaded at once",
                  "CPU limit 3.5 cores", "LOCALAI_THREADS 3", "1,048,576,000 bytes", "80 % of the files", "32768", "12.5", "gpt-4", "Worker", "0-3",
                  "1,3", "16384", "not measured", "ai1, ai2 : has swap", "m: a hint", "KV cache", "Reserved", "3 of 4"):
@@ -132,6 +132,18 @@ def test_a_large_fleet_is_a_table_with_its_hosts_folded() -> None:
 def test_a_small_fleet_is_unfolded_and_an_empty_one_is_a_page() -> None:
     assert all(element.get("open") for element in parsed(_plan_html.page(plan())).iter("details") if element.get("id"))
     assert "0 models" in words(parsed(_plan_html.page(plan({"ai1": host()}))))
+
+
+def test_a_model_that_is_split_tells_what_its_workers_hold() -> None:
+    shared = plan({"ai1": host(instance(model("big"))), "w1": host(workers=[WORKER]), "w2": host(workers=[{**WORKER, "memory_planned": 3 * GIB}])})
+    assert "66 MiB here, 4.0 GiB on workers 800 MiB here" in words(parsed(_plan_html.page(shared)))
+    assert "66 MiB 800 MiB" in words(parsed(_plan_html.page(plan())))
+
+
+def test_a_small_bar_has_letters_only_where_they_have_room() -> None:
+    drawn = [part.text for part in parsed(_plan_html.page(plan())).iter("i")]
+    half = len(drawn) // 2
+    assert ("SV" in drawn[:half], "SV" in drawn[half:]) == (False, True) and "FI" in drawn[:half] and None in drawn[half:]
 
 
 def test_a_model_without_a_place_is_told() -> None:

@@ -37,7 +37,8 @@ def test_what_a_host_serves_is_named_once() -> None:
 @pytest.mark.parametrize("given, text", [
     (_plan_view.exact(1234567), "1,234,567"), (_plan_view.percent(1, 3), "33.33%"), (_plan_view.percent(1, 0), "0%"),
     (_plan_view.plural(1, "model"), "1 model"), (_plan_view.plural(0, "model"), "0 models"), (_plan_view.span([None]), "unknown"),
-    (_plan_view.span([3, 3]), "3"), (_plan_view.span([7, None, 3]), "3 to 7"),
+    (_plan_view.span([3, 3]), "3"), (_plan_view.span([7, 5, 3]), "3 to 7"),
+    (_plan_view.span(value for value in (7, None, 3)), "3 to 7 or unknown"), (_plan_view.span([38.3, None]), "38.3 or unknown"),
     (_plan_view.fits_with({"slots": 1, "kv_type": "q8_0"}), "slots 1, kv_type q8_0")])
 def test_words(given: str, text: str) -> None:
     assert given == text
