@@ -39,7 +39,7 @@ caption{text-align:left;color:var(--soft);padding:.2rem 0}
 th,td{text-align:left;vertical-align:top;padding:.25rem .6rem .25rem 0;border-bottom:1px solid var(--line)}
 thead th{color:var(--soft);font-weight:600;white-space:nowrap}tbody th{font-weight:600;overflow-wrap:break-word}
 .n{text-align:right;white-space:nowrap}td.b{min-width:12rem;width:30%}
-details{border:1px solid var(--line);border-radius:4px;margin:.4rem 0;padding:.3rem .8rem}details:target{border-color:var(--mark)}
+details{border:1px solid var(--line);border-radius:4px;margin:.4rem 0;padding:.3rem .8rem}details:has(:target){border-color:var(--mark)}details>[id]{scroll-margin-top:4rem}
 summary{cursor:pointer;overflow-wrap:anywhere}
 .bar{display:flex;gap:1px;height:1.5rem;margin:.5rem 0;border:1px solid var(--line);border-radius:3px;overflow:hidden}
 td .bar{height:1.1rem;margin:.15rem 0}
@@ -181,8 +181,9 @@ def _host(anchor: str, name: str, host: Mapping[str, Any], unfolded: bool) -> Ma
     summary = tag("summary", tag("strong", name), f": {some(view.served(host)) or 'nothing'}; {gib(view.used_bytes(host))} of "
                   f"{gib(host['memory_usable_bytes'])}; {host['budget_cores']} of {host['usable_cores']} cores")
     memory = _table(("", "memory", "size", "bytes", "share"), rows, numbers={2, 3, 4}, caption=f"All memory of {name}: {gib(total)}")
-    return tag("details", summary, _bar(host), tag("div", memory, class_="small"), *map(_instance, host["instances"]), _workers(host),
-               id=anchor, open="open" if unfolded else None)
+    # Browsers unfold what a link leads into, not a fold that it leads to.
+    inside = tag("div", _bar(host), tag("div", memory, class_="small"), *map(_instance, host["instances"]), _workers(host), id=anchor)
+    return tag("details", summary, inside, open="open" if unfolded else None)
 
 
 def _instance(instance: Mapping[str, Any]) -> Markup:
