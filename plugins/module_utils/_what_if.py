@@ -108,7 +108,8 @@ def imagine(asked: Asked, known: Mapping[str, Any], wanted: Sequence[Mapping[str
     hosts, added = _hosts(asked, {name: _checked(capacity, f"capacity of {name}") for name, capacity in known.items() if capacity}, files)
     models, changed = _models(asked, wanted)
     models = [expanded(item, f"models_wanted, {item.get('name')}.source") for item in models]
-    told = [*changed, *added, *([f"without {some(asked.remove_hosts)}"] if asked.remove_hosts else []),
+    models, gone = _unpinned(models, asked.remove_hosts)
+    told = [*changed, *added, *([f"without {some(asked.remove_hosts)}{gone}"] if asked.remove_hosts else []),
             *([f"topology {asked.topology}"] if asked.topology else [])]
     notes = [f"What if: {'; '.join(told)}.", UNCHANGED] if told else []
     notes += _ages([name for name in cached if name in hosts], hosts, now)
@@ -243,15 +244,39 @@ def _models(asked: Asked, wanted: Sequence[Mapping[str, Any]]) -> tuple[list[dic
     told = ", ".join(f"{name} {value}" for name, value in options.items())
     if not asked.model:
         return [{**item, **options} for item in models], [f"every model with {told}"]
-    name = next((item.get("name") for item in models if asked.model == item.get("name") or asked.model in (item.get("aliases") or ())), None)
+    name = next((item.get("name") for item in models if asked.model == item.get("name") or asked.model in _names_in(item, "aliases")), None)
     if name:
         return [{**item, **options} if item.get("name") == name else item for item in models], [f"{name} with {told}"]
     if "source" not in options:
-        names = [str(name) for item in models for name in (item.get("name"), *(item.get("aliases") or ()))]
+        names = [str(name) for item in models for name in (item.get("name"), *_names_in(item, "aliases"))]
         near = get_close_matches(asked.model, names, n=1, cutoff=0)
         raise FleetError("The model is not wanted, and no source is given for it", "model", asked.model,
                          f"{f'The nearest wanted one is {near[0]}. ' if near else ''}Add another with -e source=hf://OWNER/REPOSITORY.")
     return [*models, {"name": asked.model, **options}], [f"{asked.model} too, with {told}"]
+
+
+def _unpinned(models: Sequence[dict[str, Any]], removed: Sequence[str]) -> tuple[list[dict[str, Any]], str]:
+    """The models without pins to servers that are left out, and a word on those that go with these servers."""
+    pins = [_names_in(item, "hosts") for item in models]
+    gone = [str(item.get("name")) for item, hosts in zip(models, pins) if hosts and not set(hosts) - set(removed)]
+    found = []
+    for item, hosts in zip(models, pins):
+        left, apart = [host for host in hosts if host not in removed], _names_in(item, "apart_from")
+        if item.get("name") in gone:
+            continue
+        more: dict[str, Any] = {"hosts": left} if left != hosts else {}
+        if left != hosts and isinstance(item.get("replicas"), int):
+            more["replicas"] = min(item["replicas"], len(left))
+        if set(apart) & set(gone):
+            more["apart_from"] = [name for name in apart if name not in gone]
+        found.append({**item, **more})
+    return found, f" and {some(gone)}, pinned there alone" if gone else ""
+
+
+def _names_in(item: Mapping[str, Any], option: str) -> list[Any]:
+    """A list of a wanted model that was not checked yet; nothing for what is none."""
+    value = item.get(option)
+    return list(value) if isinstance(value, (list, tuple)) else []
 
 
 # --- age of what is known

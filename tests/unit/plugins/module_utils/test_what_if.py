@@ -52,6 +52,14 @@ def test_more_and_fewer_servers(variables: dict[str, Any], names: list[str], not
     assert list(made.capacities) == names and made.notes[0] == f"What if: {note}." and made.wanted == WANTED
 
 
+def test_pins_to_a_server_that_is_left_out_go_with_it() -> None:
+    wanted = [{"name": "m", "source": "hf://a/b", "hosts": ["ai1", "ai2"], "replicas": 2}, {"name": "n", "source": "hf://a/b", "hosts": ["ai2"]},
+              {"name": "o", "source": "hf://a/b", "apart_from": ["m", "n"]}]
+    made = _what_if.imagine(_what_if.questions({"remove_hosts": "ai2"}), {"ai1": AI1, "ai2": AI2}, wanted, {}, (), NOW)
+    assert made.wanted == [{**wanted[0], "hosts": ["ai1"], "replicas": 1}, {**wanted[2], "apart_from": ["m"]}]
+    assert made.notes[0] == "What if: without ai2 and n, pinned there alone."
+
+
 @pytest.mark.parametrize("content, names", [
     ({"ansible_facts": {"localai_capacity": AI1, "localai_deployed": {}}, "changed": False}, ["new1"]),
     ({"localai_capacity": AI1}, ["new1"]), ({"a": {"ansible_facts": {"localai_capacity": AI1}}, "b": AI2}, ["a", "b"])])
