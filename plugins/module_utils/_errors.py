@@ -21,7 +21,8 @@ class FleetError(Exception):
         place = f" ({self.where})" if self.where else ""
         got = f": got {self.got}" if self.got else ""
         todo = f" {self.do}" if self.do else ""
-        return f"{self.what}{place}{got}.{todo}".replace("..", ".")
+        said = f"{self.what}{place}{got}"
+        return f"{said}{'' if said.endswith('.') else '.'}{todo}"
 
     def as_dict(self) -> dict[str, str]:
         """The four parts, for `failure` in a module's result."""
