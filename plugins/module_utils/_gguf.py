@@ -160,7 +160,7 @@ def _is(kind: str, value: Any) -> bool:
 class _Keys:
     """Keys while they are being read; `places` has the byte at which each kept one starts."""
 
-    names: set[bytes] = field(default_factory=set)
+    names: Seen = field(default_factory=Seen)
     values: dict[str, Any] = field(default_factory=dict)
     places: dict[str, int] = field(default_factory=dict)
     kept_bytes: int = 0
@@ -246,7 +246,8 @@ def _read_one(source: Any, limits: Limits, exact: bool, names: Seen, part: tuple
     for index in range(key_count):
         if not _read_key(cursor, keys, index, exact or later):
             break
-    keys.complete = len(keys.names) == key_count
+    else:
+        keys.complete = True
     header = replace(_assemble(cursor, keys, version, later), tensor_count=tensor_count, key_count=key_count)
     _check_part(cursor, keys, header, part)
     claimed = _whole(cursor, keys, "split.tensors.count", None)
@@ -288,7 +289,7 @@ def _read_key(cursor: Cursor, keys: _Keys, index: int, exact: bool) -> bool:
     start = cursor.offset
     raw = cursor.take(cursor.length(cursor.limits.key_bytes, "key"))
     cursor.field = printable(raw, 80) or cursor.field
-    if not raw or raw in keys.names:
+    if not raw or not keys.names.add(raw):
         raise cursor.error("A key occurs twice" if raw else "A key has no name", f"key {index}", offset=start)
     name = raw.decode("latin-1")  # one to one: no two keys become the same name
     if _wanted(name):
@@ -306,7 +307,6 @@ def _read_key(cursor: Cursor, keys: _Keys, index: int, exact: bool) -> bool:
         _keep(cursor, keys, name, bool(value) if kind == _BOOL else value, 16)
     else:
         raise cursor.error("A key has an unknown value type", str(kind), offset=cursor.offset - 4)
-    keys.names.add(raw)
     return True
 
 
@@ -318,7 +318,9 @@ def _read_string(cursor: Cursor, keys: _Keys, name: str) -> None:
         keys.template = digest.hexdigest()
     elif _wanted(name):  # a text where a number belongs is refused once the architecture is known
         kept = min(length, _LONGEST_TEXT)
-        _keep(cursor, keys, name, printable(cursor.take(kept), kept), kept)
+        raw = cursor.take(kept)
+        text = raw.decode("utf-8", "backslashreplace") if name == "general.architecture" else printable(raw, kept)  # an identifier is never mended
+        _keep(cursor, keys, name, text, kept)
         cursor.skip(length - kept)
     else:
         cursor.skip(length)

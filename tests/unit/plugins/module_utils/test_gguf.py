@@ -148,6 +148,8 @@ def test_plan_mode_of_a_short_header_is_complete() -> None:
     (raw({"general.name": "x"}), "does not say its architecture", "byte 57, keys, general.architecture"),
     (raw({"general.architecture": "a.b/c"}), "name of the architecture", "byte 24, general.architecture"),
     (raw({"general.architecture": ""}), "name of the architecture", "byte 24, general.architecture"),
+    (raw({"general.architecture": "\x1bllama"}), "name of the architecture", "byte 24, general.architecture"),
+    (raw({"general.architecture": "lla\u202ema"}), "name of the architecture", "byte 24, general.architecture"),
     (raw({"general.architecture": "a" * 2_000}), "name of the architecture", "byte 24, general.architecture"),
     (raw({"general.architecture": 5}), "must be a text", "byte 24, general.architecture"),
     (raw({"general.architecture": ["llama"]}), "must be a text", "byte 24, general.architecture"),
@@ -345,6 +347,21 @@ def test_many_tensors_take_little_memory() -> None:
     finally:
         tracemalloc.stop()
     assert found.tensor_count == count and peak < 48 * count + 256 * _gguf_tensors.SORTED_AT_MOST + 2 * (2 << 20)
+
+
+def test_many_keys_take_little_memory() -> None:
+    """At most 32 bytes a name, however long it is: the most keys there may be leave room for the most tensors."""
+    count = 10_000
+    head = header({"general.architecture": "llama"}, [])
+    keys = b"".join(string(b"%0256d" % number) + struct.pack("<IB", 0, 1) for number in range(count))
+    source = _gguf.BytesSource(head[:16] + struct.pack("<Q", 1 + count) + head[24:] + keys)
+    tracemalloc.start()
+    try:
+        found = _gguf.read_header(source, _gguf.Limits(total_bytes=len(source.data)))
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert (found.key_count, found.complete) == (1 + count, True) and peak < 48 * count + 2 * (2 << 20)
 
 
 def test_tensors_in_no_order_are_sorted_up_to_a_number(monkeypatch: pytest.MonkeyPatch) -> None:
