@@ -22,6 +22,7 @@ from urllib.parse import urlsplit
 
 from ._errors import FleetError
 from ._http import FAILURES, build_opener, reason
+from ._patience import PASSING, asked_wait
 
 U32, U64 = struct.Struct("<I"), struct.Struct("<Q")
 FIRST_CHUNK = 64 * 1024
@@ -149,7 +150,7 @@ class HttpSource:
             error.close()
             if error.code == 416:  # at or behind the end of the file
                 return b""
-            return GgufError("The server refused the GGUF file", self.label, f"HTTP {error.code}", "Check the URL and the token.")
+            return GgufError("The server refused the GGUF file", self.label, f"HTTP {error.code}", _advice(error))
         except FAILURES as error:
             return GgufError("The server of the GGUF file cannot be reached", self.label, printable(reason(error)),
                              "Check the network, the proxy and the CA.")
@@ -209,6 +210,14 @@ class HttpSource:
 
     def _too_slow(self, offset: int) -> GgufError:
         return GgufError("The header took too long to read", f"{self.label}, byte {offset}", "", "Try again, or download the file first.")
+
+
+def _advice(error: urllib.error.HTTPError) -> str:
+    """What to do about a refusal."""
+    if error.code not in PASSING:
+        return "Check the URL and the token."
+    wait = asked_wait(error.headers, time.time())
+    return f"Try again in {wait:.0f} seconds." if wait else "Try again later, or use another mirror."
 
 
 def _checked_label(url: Any) -> str:

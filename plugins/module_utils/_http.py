@@ -78,4 +78,4 @@ def reason(error: BaseException) -> str:
     """The cause of a failed connection in a few words."""
     inner = getattr(error, "reason", None)
     text = str(inner) if inner else str(error)
-    return text or type(error).__name__
+    return text.removeprefix("got ") or type(error).__name__  # a sentence says "got" already

@@ -141,14 +141,15 @@ def sources(params: dict[str, Any]) -> list[Any]:
         return [FileSource(path) for path in params["path"]]
     headers = {"Authorization": f"Bearer {params['token']}"} if params["token"] else {}
     opener = build_opener(params["ca_path"])
-    return [HttpSource(url, headers=headers, opener=opener) for url in params["url"]]
+    return [HttpSource(url, headers=headers, opener=opener) for url in params["url"] or ()]
 
 
-def sentence(header: Header, mode: str) -> str:
-    """What the file is, and how much of it was read."""
+def sentence(header: Header, mode: str, files: int) -> str:
+    """What the file is, how much of it was read, and how many of its parts are not among the `files`."""
     share = f" of {header.file_size:,} bytes ({100 * header.bytes_read / header.file_size:.3f} %)" if header.file_size else " bytes"
     layers = header.get("block_count", "an unknown number of")
-    return f"{header.architecture}, {layers} layers, {header.vocab_size} tokens of vocabulary; read {header.bytes_read:,}{share} in {mode} mode"
+    part = f"; it is the first of {header.split_count} files" if (header.split_count or 1) > files else ""
+    return f"{header.architecture}, {layers} layers, {header.vocab_size} tokens of vocabulary; read {header.bytes_read:,}{share} in {mode} mode{part}"
 
 
 def main() -> None:
@@ -156,10 +157,10 @@ def main() -> None:
     mode = "exact" if module.params["exact"] else "plan"
     try:
         found = sources(module.params)
-        header = read_header(found if len(found) > 1 else found[0], exact=module.params["exact"])
+        header = read_header(found[0] if len(found) == 1 else found, exact=module.params["exact"])
     except FleetError as error:
         fail(module, error)
-    module.exit_json(changed=False, header=header.as_dict(), mode=mode, sources=[source.label for source in found], msg=sentence(header, mode))
+    module.exit_json(changed=False, header=header.as_dict(), mode=mode, sources=[source.label for source in found], msg=sentence(header, mode, len(found)))
 
 
 if __name__ == "__main__":

@@ -126,7 +126,7 @@ class _Handler(BaseHTTPRequestHandler):
         fixed: dict[str, tuple[int, bytes, dict[str, str]]] = {
             "elsewhere": (302, b"", {"Location": f"{here}/plain"}), "here": (302, b"", {"Location": "/plain"}), "round": (302, b"", {"Location": "/round"}),
             "endless": (302, b"x", {"Location": "/plain", "Content-Length": str(1 << 62)}), "ftp": (302, b"", {"Location": "ftp://h/x"}),
-            "401": (401, b"no", {}), "500": (500, b"oops", {}), "204": (204, b"", {}), "whole": (200, server.data, {}),
+            "401": (401, b"no", {}), "500": (500, b"oops", {}), "429": (429, b"", {"Retry-After": "90"}), "204": (204, b"", {}), "whole": (200, server.data, {}),
             "cut": (200, server.data[:300], {"Content-Length": str(len(server.data))})}
         if fault in fixed:
             self._answer(*fixed[fault])
@@ -221,7 +221,8 @@ def test_a_server_without_ranges_is_good_for_the_first_read_only(web: Any) -> No
 
 
 @pytest.mark.parametrize("path, text, more", [
-    ("401", "refused the GGUF file.*HTTP 401", {}), ("500", "refused the GGUF file.*HTTP 500", {}),
+    ("401", "refused the GGUF file.*HTTP 401.*Check the URL", {}), ("500", "refused the GGUF file.*HTTP 500.*Try again later", {}),
+    ("429", "refused the GGUF file.*HTTP 429.*Try again in 90 seconds", {}),
     ("204", "does not answer byte ranges.*HTTP 204 for byte 0", {}),
     ("round", "refused the GGUF file.*HTTP 302", {}), ("ftp", "without TLS", {}), ("noise", "cannot be reached", {}),
     ("cut", "byte ranges.*HTTP 200 for byte 300", {}),

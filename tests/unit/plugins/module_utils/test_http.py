@@ -1,6 +1,7 @@
 """Trust, redirects and reasons of the controller's HTTP clients."""
 from __future__ import annotations
 
+import http.client
 import io
 import ssl
 import urllib.error
@@ -66,3 +67,4 @@ def test_reasons():
     assert "wrong version number" in (_http.tls_reason(tls) or "") and _http.tls_reason(wrapped)
     assert _http.reason(urllib.error.URLError(ConnectionRefusedError(111, "Connection refused"))) == "[Errno 111] Connection refused"
     assert _http.reason(OSError()) == "OSError"
+    assert _http.reason(http.client.LineTooLong("header line")) == "more than 65536 bytes when reading header line"

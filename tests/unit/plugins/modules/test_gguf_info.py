@@ -46,13 +46,15 @@ def test_all_parts_of_a_split_model(run_module: Run, tmp_path: Path) -> None:
     parts = [write(tmp_path / "1.gguf", {**dense(), **split[0]}, dense_tensors()), write(tmp_path / "2.gguf", split[1], [])]
     result = run_module("gguf_info", {"path": [str(part) for part in parts]})
     assert (result["header"]["split_count"], result["header"]["tensor_count"], result["sources"]) == (2, 8, [str(part) for part in parts])
+    assert "first of" not in result["msg"]
+    assert run_module("gguf_info", {"path": str(parts[0])})["msg"].endswith("in plan mode; it is the first of 2 files")
     wrong = run_module("gguf_info", {"path": [str(part) for part in parts[::-1]]})
     assert wrong["failed"] and "do not fit together" in wrong["msg"]
 
 
 @pytest.mark.parametrize("args, text", [
     ({"path": ["/absent.gguf"]}, "cannot be read.*absent.gguf"), ({"path": ["/dev/null"]}, "not a regular file"), ({"url": ["ftp://h/x"]}, "http or https"),
-    ({}, "one of the following is required"), ({"path": ["/a"], "url": ["http://h/a"]}, "mutually exclusive"),
+    ({}, "one of the following is required"), ({"path": []}, "no parts"), ({"path": None}, "no parts"), ({"url": []}, "no parts"), ({"path": ["/a"], "url": ["http://h/a"]}, "mutually exclusive"),
     ({"url": ["https://h/x.gguf"], "ca_path": "/absent.pem"}, "CA file cannot be read")])
 def test_bad_input_is_a_sentence(run_module: Run, args: dict[str, Any], text: str) -> None:
     result = run_module("gguf_info", args)
