@@ -126,7 +126,8 @@ class _Handler(BaseHTTPRequestHandler):
         fixed: dict[str, tuple[int, bytes, dict[str, str]]] = {
             "elsewhere": (302, b"", {"Location": f"{here}/plain"}), "here": (302, b"", {"Location": "/plain"}), "round": (302, b"", {"Location": "/round"}),
             "endless": (302, b"x", {"Location": "/plain", "Content-Length": str(1 << 62)}), "ftp": (302, b"", {"Location": "ftp://h/x"}),
-            "401": (401, b"no", {}), "500": (500, b"oops", {}), "429": (429, b"", {"Retry-After": "90"}), "204": (204, b"", {}), "whole": (200, server.data, {}),
+            "401": (401, b"no", {}), "500": (500, b"oops", {}),
+            "429": (429, b"", {"Retry-After": "90"}), "204": (204, b"", {}), "whole": (200, server.data, {}),
             "cut": (200, server.data[:300], {"Content-Length": str(len(server.data))})}
         if fault in fixed:
             self._answer(*fixed[fault])

@@ -54,7 +54,9 @@ def test_all_parts_of_a_split_model(run_module: Run, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("args, text", [
     ({"path": ["/absent.gguf"]}, "cannot be read.*absent.gguf"), ({"path": ["/dev/null"]}, "not a regular file"), ({"url": ["ftp://h/x"]}, "http or https"),
-    ({}, "one of the following is required"), ({"path": []}, "no parts"), ({"path": None}, "no parts"), ({"url": []}, "no parts"), ({"path": ["/a"], "url": ["http://h/a"]}, "mutually exclusive"),
+    ({}, "one of the following is required"),
+    ({"path": []}, "no parts"), ({"path": None}, "no parts"), ({"url": []}, "no parts"),
+    ({"path": ["/a"], "url": ["http://h/a"]}, "mutually exclusive"),
     ({"url": ["https://h/x.gguf"], "ca_path": "/absent.pem"}, "CA file cannot be read")])
 def test_bad_input_is_a_sentence(run_module: Run, args: dict[str, Any], text: str) -> None:
     result = run_module("gguf_info", args)
