@@ -23,6 +23,7 @@ MAX_LINKS = 40  # as the kernel's own limit (ELOOP)
 MAX_PATH = 4096  # as the kernel's own limit (ENAMETOOLONG)
 MAX_CPU = 65536
 MAX_MOUNTS = 256
+MAX_LEVELS = 64  # containers in containers have a dozen
 UNLIMITED_BYTES = 1 << 62  # version 1 prints 2^63 less a page for "no limit"
 SEARCH_DIRECTORIES = 500
 SEARCH_DEPTH = 4
@@ -273,7 +274,7 @@ def _levels(tree: Tree, mount: Mount, path: str) -> list[Level]:
         told = [] if ".." in path else _parts(path)
         parts = told if told and tree.is_directory("/".join([mount.point, *told])) else []
     point = mount.point.rstrip("/")
-    paths = ["/".join([point, *parts[:count]]) for count in range(len(parts) + 1)]
+    paths = ["/".join([point, *parts[:count]]) for count in range(min(len(parts), MAX_LEVELS) + 1)]
     return [Level(mount.version, level) for level in paths]
 
 
