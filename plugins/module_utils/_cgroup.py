@@ -9,6 +9,7 @@ Nothing here raises on a missing, unreadable or malformed file: the value is the
 """
 from __future__ import annotations
 
+import errno
 import os
 import re
 import stat
@@ -21,7 +22,7 @@ MAX_FILE_BYTES = 64 * 1024  # the longest that is no list of CPUs, mounts or pro
 MAX_LIST_BYTES = 8 * 1024 * 1024
 MAX_LINKS = 40  # as the kernel's own limit (ELOOP)
 MAX_PATH = 4096  # as the kernel's own limit (ENAMETOOLONG)
-MAX_CPU = 65536
+MAX_CPU = 8191  # no architecture of Linux takes more (CONFIG_NR_CPUS)
 MAX_MOUNTS = 256
 MAX_LEVELS = 64  # containers in containers have a dozen
 UNLIMITED_BYTES = 1 << 62  # version 1 prints 2^63 less a page for "no limit"
@@ -35,16 +36,18 @@ class Tree:
 
     def __init__(self, root: str = "/") -> None:
         self.root = os.path.realpath(root).rstrip("/")
-        self._links: dict[str, Optional[str]] = {}
+        self._links: dict[str, str] = {}
 
     def resolve(self, path: str) -> Optional[str]:
-        """`path` with every link followed inside the root, or None after too many links or parts."""
+        """`path` with every link followed inside the root, or None when there is nothing or after too many links or parts."""
         todo, place, links = _steps(path), "", 0
         while todo:
             name = todo.pop()
             step = f"{place}/{name}" if name != ".." else place.rpartition("/")[0]
-            target = self._link(step) if name != ".." else None
+            target = self._link(step) if name != ".." else ""
             if target is None:
+                return None
+            if not target:
                 place = step
                 continue
             links += 1
@@ -55,12 +58,16 @@ class Tree:
         return place or "/"
 
     def _link(self, step: str) -> Optional[str]:
-        """What the link at `step` points to; None when it is no link, or not there."""
+        """What the link at `step` points to; empty when it is no link; None when it is not there, which is asked anew each time."""
         if step not in self._links:
             try:
                 self._links[step] = os.readlink(self.root + step)
-            except (OSError, ValueError):
-                self._links[step] = None
+            except OSError as error:
+                if error.errno != errno.EINVAL:
+                    return None
+                self._links[step] = ""
+            except ValueError:
+                return None
         return self._links[step]
 
     def outside(self, path: str) -> Optional[str]:
