@@ -208,7 +208,7 @@ def _mount(line: str) -> Optional[Mount]:
     fields, kind = left.split(), right.split()
     if not dash or len(fields) < 5 or not kind or kind[0] not in ("cgroup", "cgroup2"):
         return None
-    names = kind[2].split(",") if len(kind) > 2 and kind[0] == "cgroup" else []
+    names = kind[-1].split(",") if kind[0] == "cgroup" else []  # the source before these options may be empty
     version = 2 if kind[0] == "cgroup2" else 1
     return Mount(version, frozenset(names), _unescape(fields[3]), _unescape(fields[4]))
 

@@ -90,6 +90,7 @@ MOUNT1 = "32 31 0:29 {root} {point} rw - cgroup cgroup rw,cpu,cpuacct\n"
         (MOUNT2.format(root="/x", point="/cg"), "0::/a\n", ["/cg", "/cg/a"]),
         (MOUNT1.format(root="/", point="/cg"), "4:cpu,cpuacct:/a\n", ["/cg", "/cg/a"]),
         (MOUNT2.format(root="/", point=r"/c\040g"), "0::/\n", ["/c g"]),
+        ("32 31 0:29 / /cg rw - cgroup  rw,cpu\n", "4:cpu:/a\n", ["/cg", "/cg/a"]),
     ],
 )
 def test_chain(tmp_path, mount, member, want):
