@@ -9,7 +9,7 @@ Exact: llama_kv_cache, llama_kv_cache_iswa and llama_memory_recurrent allocate t
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Iterable
 
 from ._errors import FleetError
@@ -23,6 +23,11 @@ KV_TYPES = {"f32": (4, 1), "f16": (2, 1), "bf16": (2, 1), "q8_0": (34, 32), "q5_
             "q4_0": (18, 32), "iq4_nl": (18, 32)}
 """Cache type → bytes a block, elements a block."""
 
+NUMBERS = {"context": (1, 2 ** 31 - 1), "slots": (1, 256), "ubatch": (1, 2 ** 31 - 1), "batch": (1, 2 ** 31 - 1), "checkpoints": (0, 2 ** 31 - 1),
+           "image_tokens": (0, 2 ** 31 - 1), **dict.fromkeys(("prompt_cache", "projector", "draft", "draft_file"), (0, 2 ** 63 - 1))}
+"""Settings that are numbers → the least and the most: the engine counts tokens in 32 bits, and has no more slots (LLAMA_MAX_SEQ)."""
+FLAGS = ("unified", "flash_attention", "swa_full", "mmap", "embeddings")
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -31,7 +36,8 @@ class Settings:
     `context` in tokens, over all slots when `unified`. `prompt_cache` and `projector` (file) in bytes. `projector_header` is that file's, None where it
     is not known; `image_tokens` the limit of one image, 0 where the engine heeds none.
     `draft` and `draft_file` are the anonymous bytes and the file of a draft model's own estimate (`_memory.with_draft`).
-    `checkpoints` is a number a slot. `isa` as in a host's capacity; empty is unknown, which plans the worst.
+    `checkpoints` is a number a slot. `isa` as in a host's capacity; empty is unknown, which plans the worst. None is the default, and what the engine
+    decides by itself (`auto`) is flash attention on a CPU.
     """
 
     context: int = 4096
@@ -54,6 +60,11 @@ class Settings:
     draft: int = 0
     draft_file: int = 0
 
+    def __post_init__(self) -> None:
+        for item in fields(self):
+            if getattr(self, item.name) is None or (item.name, getattr(self, item.name)) == ("flash_attention", "auto"):
+                object.__setattr__(self, item.name, item.default)
+
 
 @dataclass(frozen=True)
 class Cells:
@@ -67,18 +78,33 @@ class Cells:
 
 def check(model: Shape, settings: Settings) -> None:
     """Refuse what the engine would refuse at load."""
+    _check_numbers(settings)
     for kind in (settings.type_k, settings.type_v):
-        if kind not in KV_TYPES:
-            raise FleetError("The cache type is not known", "kv_type", kind, f"Use one of {', '.join(KV_TYPES)}.")
-    if KV_TYPES[settings.type_v][1] > 1 and not settings.flash_attention and not model.mla:
+        if not isinstance(kind, str) or kind not in KV_TYPES:
+            raise FleetError("The cache type is not known", "kv_type", str(kind), f"Use one of {', '.join(KV_TYPES)}.")
+    if KV_TYPES[settings.type_v][1] > 1 and not settings.flash_attention:
         raise FleetError("A quantized value cache needs flash attention", "kv_type", settings.type_v, "Use f16, or turn flash attention on.")
-    if min(settings.context, settings.slots, settings.ubatch, settings.batch) < 1:
-        raise FleetError("Context, slots and batch sizes must be 1 or more", "settings", f"context {settings.context}, slots {settings.slots}")
+    if model.mla and settings.type_k != settings.type_v:
+        raise FleetError("Latent attention has one cache, of one type", f"architecture {model.architecture}",
+                         f"{settings.type_k} for keys, {settings.type_v} for values", "Use the same type for both.")
     for layer in model.layers if model.cached else ():
         for kind, size in ((settings.type_k, layer.key), (settings.type_v, layer.value)):
             if layer.kv_heads and size % KV_TYPES[kind][1]:
                 raise FleetError("The cache type does not fit the model's heads", f"architecture {model.architecture}",
                                  f"{kind} in blocks of {KV_TYPES[kind][1]}, head size {size}", "Use f16.")
+
+
+def _check_numbers(settings: Settings) -> None:
+    """Whole numbers that the engine can take, and yes or no where it is that."""
+    for name, (least, most) in NUMBERS.items():
+        value = getattr(settings, name)
+        if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+            raise FleetError("A setting must be a whole number in the engine's range", name, repr(value), f"Use {least} to {most}.")
+    for name in FLAGS:
+        if not isinstance(getattr(settings, name), bool):
+            raise FleetError("A setting must be true or false", name, repr(getattr(settings, name)))
+    if not isinstance(settings.isa, (tuple, list, set, frozenset)):
+        raise FleetError("Instruction sets must be a list of names", "isa", repr(settings.isa))
 
 
 def cells_of(model: Shape, settings: Settings) -> Cells:

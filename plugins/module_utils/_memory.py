@@ -15,6 +15,7 @@ from typing import Any, Iterable
 
 from ._cache import Settings, cache_bytes, cells_of, check, checkpoint, state
 from ._compute import MIB, compute_bytes, unread_bytes, work_bytes
+from ._errors import FleetError
 from ._formula import Formula, formula, largest_of, named, smallest_of
 from ._gguf import Header
 from ._mmproj import projector_bytes, projector_notes
@@ -50,6 +51,8 @@ TENSOR_BYTES = 10_850
 NODES = frozenset("qwen3next qwen35 qwen35moe kimi-linear bailingmoe3 kimi-k3 nanbeige minimax-01 minimax-m3".split())
 """Architectures whose graph the engine gives 40 nodes a token of a micro-batch."""
 NODE_BYTES = 1300
+MEAN = 1
+"""`pooling_type` of a model whose embedding is the mean of all tokens."""
 ANONYMOUS = ("kv_full", "kv_window", "state", "compute", "output", "repack", "prompt_cache", "checkpoints", "projector", "draft", "base", "weights")
 """The terms that `anonymous` sums."""
 
@@ -84,8 +87,8 @@ class Memory:
 def estimate(shape: Header, settings: Settings = Settings()) -> Memory:
     """Every term for one model with these settings.
 
-    Raises `FleetError` for settings the engine refuses: an unknown cache type, a quantized value cache
-    without flash attention, a head size that the cache type's blocks do not divide.
+    Raises `FleetError` for settings the engine refuses: an unknown cache type, a quantized value cache without flash attention, a head
+    size that the cache type's blocks do not divide, slots that do not divide the micro-batch of a model that averages its tokens.
     """
     exact = shape.tensors is not None and bool(settings.isa)
     seen = projector_notes(settings.projector, settings.projector_header, largest(shape.get("embedding_length")))
@@ -97,9 +100,12 @@ def estimate(shape: Header, settings: Settings = Settings()) -> Memory:
 def formulas(shape: Header, settings: Settings) -> dict[str, Formula]:
     """The formula of each field of `Memory` that is a number, in its order. Raises `FleetError` as `estimate` does."""
     model = shape_of(shape)
-    settings = replace(settings, flash_attention=settings.flash_attention and shape.architecture not in UNFLASHED)
+    settings = replace(settings, flash_attention=False) if shape.architecture in UNFLASHED else settings
     check(model, settings)
     cells, slots = cells_of(model, settings), named("slots", settings.slots)
+    if settings.embeddings and shape.pooling_type == MEAN and cells.ubatch.value % settings.slots:
+        raise FleetError("The engine does not start a model that averages its tokens where the slots do not divide the micro-batch",
+                         f"architecture {model.architecture}", f"{settings.slots} slots, {cells.ubatch.value} tokens", "Use 1, 2, 4 or 8 slots.")
     file, repack = named("file", shape.file_size or 0), repacked(shape, settings.isa, model.cached)[0]
     found = {
         "kv_full": cache_bytes(model, settings, cells, window=False), "kv_window": cache_bytes(model, settings, cells, window=True),

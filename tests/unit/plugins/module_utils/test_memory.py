@@ -277,11 +277,29 @@ def test_an_unknown_architecture_is_over_estimated_and_says_so() -> None:
     (PHI_2, {"type_k": "q8_0", "type_v": "q8_0"}, "does not fit the model's heads.*head size 80"),
     (LLAMA_1B, {"type_k": "q9"}, "cache type is not known"),
     (LLAMA_1B, {"type_v": "q8_0", "flash_attention": False}, "needs flash attention"),
-    (LLAMA_1B, {"slots": 0}, "must be 1 or more"),
+    (DEEPSEEK_LITE, {"type_k": "q8_0", "type_v": "q8_0", "flash_attention": False}, "needs flash attention"),
+    (DEEPSEEK_LITE, {"type_k": "q8_0"}, "one cache, of one type.*got q8_0 for keys, f16 for values"),
+    (LLAMA_1B, {"type_k": ["f16"]}, "cache type is not known"),
+    (LLAMA_1B, {"slots": 0}, r"whole number in the engine's range \(slots\): got 0. Use 1 to 256"),
+    (LLAMA_1B, {"slots": 257}, "got 257"),
+    (LLAMA_1B, {"context": -1}, r"\(context\): got -1"),
+    (LLAMA_1B, {"context": 1 << 31}, "Use 1 to 2147483647"),
+    (LLAMA_1B, {"context": "4096"}, "got '4096'"),
+    (LLAMA_1B, {"batch": 512.5}, "got 512.5"),
+    (LLAMA_1B, {"ubatch": True}, "got True"),
+    (LLAMA_1B, {"prompt_cache": -1}, r"\(prompt_cache\): got -1"),
+    (LLAMA_1B, {"flash_attention": "maybe"}, r"true or false \(flash_attention\): got 'maybe'"),
+    (LLAMA_1B, {"isa": "avx2"}, "list of names"), (LLAMA_1B, {"isa": 2}, "list of names"),
+    (model("bert", 6, 384, 1536, 12, 12, pooling_type=1), {"embeddings": True, "slots": 3, "context": 512}, "slots do not divide.*got 3 slots, 512 tokens"),
     (model("clip", 0, 0), {}, "cannot be planned without its shape")])
 def test_what_the_engine_would_refuse_is_a_sentence(header: Header, settings: dict[str, Any], text: str) -> None:
     with pytest.raises(FleetError, match=text):
         _memory.estimate(header, _memory.Settings(**settings))
+
+
+def test_what_is_not_said_is_the_default_and_the_engine_decides_for_flash_attention() -> None:
+    nothing = dict.fromkeys(_memory.Settings().__dataclass_fields__)
+    assert _memory.Settings(**nothing) == _memory.Settings() == _memory.Settings(flash_attention="auto")
 
 
 @pytest.mark.parametrize("header", [GEMMA_270M, LLAMA_1B, QWEN35, MAMBA, DEEPSEEK_LITE, QWEN_30B])
