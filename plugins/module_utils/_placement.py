@@ -10,20 +10,21 @@ at once. What is loaded on demand has an instance of its own, so that it can tak
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Iterable, Mapping, Sequence
+from typing import Mapping, Sequence
 
 from ._assign import Board, place
 from ._budget import CONTROL_BYTES, FRONT_BYTES, GATEWAY_BYTES, Room, budget, node_rooms
 from ._capacity import Capacity
-from ._fleet import DISTRIBUTED, FEDERATED, Fleet, Model
+from ._fleet import DISTRIBUTED, FEDERATED, SHARDED, Fleet, Model
 from ._instances import arrange, frontend, instances, weights
 from ._needs import Needs, kind_of
-from ._plan import INSTANCE, WORKER, Instance, Plan, PlannedHost, PlannedModel, Refusal, Shard, Worker, some
+from ._plan import INSTANCE, WORKER, Instance, Plan, PlannedHost, PlannedModel, Shard, Worker, some
 from ._remarks import advice, refusals, warnings
 from ._scope import Scope, deployed_limits, previously, scope
-from ._sharding import SLOW_MILLISECONDS, WORKER_FILES, Split, bytes_per_token, network_milliseconds, split
+from ._sharding import WORKER_FILES, Split, bytes_per_token, network_milliseconds
 from ._speed import expected
 from ._threads import ModelThreads, Threads, default_reserve, plan_threads
+from ._worker_sets import near_workers, worker_sets
 
 
 @dataclass
@@ -53,15 +54,17 @@ def plan_fleet(hosts: Mapping[str, Capacity], models: Sequence[Model], topology:
     found = scope(hosts, models, topology, fleet)
     work = _Work(fleet, found, {model.name: model for model in models}, Needs({model.name: model for model in models}), *previously(fleet.previous))
     rooms = {name: _room(work, name, hosts[name]) for name in sorted({*found.servers, *found.workers, *found.control})}
-    refused = list(_split_models(work, [rooms[name] for name in found.workers]))
+    work.splits, refused = worker_sets(work.models, work.needs, rooms, found, fleet)
+    work.needs.kept.update({name: part.server_layers for name, (_order, part) in work.splits.items()})
     board = _placed(work, rooms)
     work.splits = {name: found for name, found in work.splits.items() if board.placed[name]}  # the others have no server
     shards = _shards(work, board)
-    spare = [rooms[name] for name in _by_memory(rooms, found.workers) if not any(name in shard.workers for shard in shards.values())]
+    spare = [] if topology not in ("auto", SHARDED) else [
+        rooms[name] for name in near_workers(fleet, _by_memory(rooms, found.workers)) if not any(name in shard.workers for shard in shards.values())]
     notes: list[str] = []
     planned = {name: _planned_host(work, room, notes) for name, room in rooms.items()}
     planned = _same_threads(planned) if found.topology == DISTRIBUTED else planned
-    refused += refusals(board, work.needs, [] if found.topology == DISTRIBUTED else spare)
+    refused += refusals(board, work.needs, spare)
     return Plan(
         found.topology, planned, {name: tuple(sorted(board.placed[name])) for name in work.models}, shards, tuple(refused),
         tuple(warnings(rooms, planned, fleet)), (*advice(board, work.needs, shards, fleet, found.topology), *notes),
@@ -96,45 +99,6 @@ def _board(work: _Work, rooms: Mapping[str, Room]) -> Board:
     fresh = {name: replace(rooms[name], resident={}, on_demand={}, blobs={}, weights={}, stored=frozenset(stored[name])) for name in found.serving}
     candidates = {name: () if model.wanted.shards and name not in work.splits else found.candidates[name] for name, model in work.models.items()}
     return Board(fresh, work.models, candidates, found.apart, work.needs.memory, work.fleet.placement)
-
-
-def _split_models(work: _Work, workers: Sequence[Room]) -> Iterable[Refusal]:
-    """Workers for each model that is to be split, in the wanted order; a refusal for one that they cannot hold."""
-    free = {room.name: room for room in workers}
-    before = ((work.fleet.previous or {}).get("hosts") or {}).items()
-    for name, model in work.models.items():
-        count = model.wanted.shards
-        if not count:
-            continue
-        there = {host for host, entry in before for worker in entry.get("workers") or () if worker["model"] == name}
-        near = [host for host in free if work.fleet.round_trip_ms.get(host, 0) <= SLOW_MILLISECONDS]
-        # What it has already, then the largest; the largest of all comes last, where the output matrix goes.
-        chosen = sorted(near, key=lambda host: (host not in there, -free[host].usable, host))[:count]
-        order = tuple(sorted(chosen, key=lambda host: (free[host].usable, host)))
-        memory = work.needs.whole(name, min((room.capacity.isa for room in workers), default=()))
-        found = split(model.header, memory, [free[host] for host in order]) if len(order) == count else None
-        if found is None:
-            yield _split_refusal(work, name, count, order, [host for host in free if host not in near])
-            continue
-        work.splits[name], work.needs.kept[name] = (order, found), found.server_layers
-        for host in order:
-            del free[host]
-
-
-def _split_refusal(work: _Work, name: str, count: int, near: Sequence[str], slow: Sequence[str]) -> Refusal:
-    """Too few workers, slow ones, or too small ones."""
-    host = (near or slow or work.scope.workers or work.scope.servers)[0]
-    if len(near) == count:
-        return Refusal(name, host, f"{name} does not fit on {some(near)}: its output matrix and a layer on each are more than they have. "
-                       "Add memory, or more workers and shards.", 0, {})
-    why = ""
-    if slow:
-        trips = work.fleet.round_trip_ms
-        wait = network_milliseconds([slow[0]] * count, trips) or 0.0
-        why = (f" {', '.join(f'{other} is {trips[other]:g} ms away' for other in slow)}: over such links a token waits about {wait:g} ms for the "
-               f"network, at most {1000 / wait:.1f} tokens a second.")
-    return Refusal(name, host, f"{name} is to be split over {count} workers, and {len(near)} are free within {SLOW_MILLISECONDS:g} ms.{why} "
-                   "Lower shards, or add workers on a nearer network.", 0, {"shards": len(near)} if near and not slow else {})
 
 
 def _shards(work: _Work, board: Board) -> dict[str, Shard]:

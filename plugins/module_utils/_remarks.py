@@ -55,7 +55,8 @@ def _refusal(board: Board, needs: Needs, name: str, room: Room, others: Sequence
 
 def _split_change(needs: Needs, name: str, room: Room, workers: Sequence[Room]) -> dict[str, Any]:
     """The fewest workers, the largest first, that would hold the model together with this server."""
-    if name in needs.kept or not workers:
+    wanted = needs.models[name].wanted
+    if name in needs.kept or not workers or wanted.residency != RESIDENT or (wanted.replicas or 1) > 1:
         return {}
     memory, header = needs.whole(name, room.capacity.isa), needs.models[name].header
     for count in range(1, len(workers) + 1):

@@ -58,7 +58,7 @@ class _Parts:
 
 
 def split(header: Header, memory: Memory, workers: Sequence[Room]) -> Split | None:
-    """The layers of a model over workers, in proportion to their memory; None when they cannot hold it.
+    """The layers of a model over workers, in proportion to their memory where that fits; None when they cannot hold it in this order.
 
     The last worker gets the output matrix, so it should have the most memory. The server keeps as few layers as the workers
     leave to it: a share on the server was a fifth slower in the measurements.
@@ -72,10 +72,10 @@ def split(header: Header, memory: Memory, workers: Sequence[Room]) -> Split | No
         sizes = [*parts.layers[kept:], parts.output]
         if sum(sizes) > sum(rooms):
             continue
-        counts = _shares(sizes, rooms)
-        taken = _sums(sizes, counts)
-        if min(counts) > 0 and all(size <= room for size, room in zip(taken, rooms)):
-            return Split(kept, tuple(counts), tuple(size + fixed for size in taken))
+        for counts in (_shares(sizes, rooms), _filled(sizes, rooms)):
+            taken = _sums(sizes, counts)
+            if min(counts) > 0 and sum(counts) == len(sizes) and all(size <= room for size, room in zip(taken, rooms)):
+                return Split(kept, tuple(counts), tuple(size + fixed for size in taken))
     return None
 
 
@@ -172,6 +172,19 @@ def _shares(sizes: Sequence[int], rooms: Sequence[int]) -> list[int]:
             end += rooms[index]
         counts[index] += 1
         passed += size
+    return counts
+
+
+def _filled(sizes: Sequence[int], rooms: Sequence[int]) -> list[int]:
+    """How many of these layers each worker gets when each takes all that it can hold and leaves one to each that follows."""
+    counts, start = [], 0
+    for index, room in enumerate(rooms):
+        end, most = start, len(sizes) - (len(rooms) - 1 - index)
+        while end < most and sizes[end] <= room:
+            room -= sizes[end]
+            end += 1
+        counts.append(end - start)
+        start = end
     return counts
 
 

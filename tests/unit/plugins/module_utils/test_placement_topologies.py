@@ -1,6 +1,7 @@
 """Sharded, federated and distributed fleets: who does what, with which threads and memory."""
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -83,6 +84,40 @@ def test_a_worker_belongs_to_one_model() -> None:
     assert list(map(len, sets)) == [1, 2] and not sets[0] & sets[1]
     more = plan(fleet(64, 64, 64), wants({"name": "a", "shards": 2}, {"name": "b", "shards": 2}), {"a": BIG, "b": BIG}, **SHARDED)
     assert more.unmet == ("b",) and more.refused[0].fits_with == {"shards": 1} and "1 are free" in more.refused[0].reason
+
+
+@pytest.mark.parametrize("turn", [1, -1])
+def test_the_order_of_models_takes_no_worker_from_one_that_needs_it(turn: int) -> None:
+    models = wants(*[{"name": "small", "shards": 1}, {"name": "big", "shards": 1}][::turn])
+    found = plan(fleet(64, 2), models, {"small": header(), "big": BIG}, workers=["w1", "w2"])
+    assert {name: shard.workers for name, shard in found.shards.items()} == {"big": ("w1",), "small": ("w2",)}
+
+
+def test_a_model_that_its_workers_no_longer_hold_takes_larger_ones() -> None:
+    before = sharded(fleet(4, 4), of=header())
+    after = sharded(fleet(4, 4, 64, 64), previous=before.as_dict())
+    assert before.shards["m"].workers == ("w1", "w2") and after.shards["m"].workers == ("w3", "w4") and not after.unmet
+
+
+def test_layers_that_no_share_of_memory_fits_are_packed() -> None:
+    """By their shares the second worker would get a layer more than it holds."""
+    wide = header(12 * GIB, tensors=(TensorGroup("Q4_K", "matrix", 32, 28, 8 * GIB), TensorGroup("Q6_K", "output", 32, 1, GIB)))
+    wide = replace(wide, parameters={**wide.parameters, "block_count": 4})
+    memory = _memory.Memory()
+    rooms = [_budget.Room(name, host(), _sharding.WORKER_ANONYMOUS + int(size * GIB)) for name, size in (("w1", 3.6), ("w2", 4.1), ("w3", 5.7))]
+    found = _sharding.split(wide, memory, rooms)
+    assert found and (found.server_layers, found.layers) == (0, (1, 1, 3))
+    assert all(size <= room.usable for size, room in zip(found.bytes, rooms))
+
+
+@pytest.mark.parametrize("more, fleet_more, topology, change", [
+    ({}, {}, "auto", {"shards": 2}), ({"replicas": 2}, {}, "auto", {}), ({"residency": "on_demand"}, {}, "auto", {}), ({}, {}, "replicated", {}),
+    ({}, {"round_trip_ms": {"w1": 20}}, "auto", {})])
+def test_workers_are_offered_only_where_the_wish_would_be_heard(more: dict[str, Any], fleet_more: dict[str, Any], topology: str, change: Any) -> None:
+    model = want(context=256, prompt_cache_mib=0, quant="Q4_0", **more)
+    hosts = {**fleet(20, 20), "ai2": host()}
+    found = plan(hosts, [model], {"m": BIG}, topology=topology, workers=["w1", "w2"], **fleet_more)
+    assert [refusal.fits_with for refusal in found.refused] == [change, change]
 
 
 def test_workers_stay_with_their_model() -> None:

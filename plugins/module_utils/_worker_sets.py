@@ -1,0 +1,105 @@
+# Copyright (c) 2026 localai.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# This file is private to the collection localai.fleet.
+"""Which workers each model that is split gets. One set a model: a worker serves one connection."""
+from __future__ import annotations
+
+from typing import Collection, Mapping, Sequence
+
+from ._budget import BASE_BYTES, Room
+from ._fleet import Fleet, Model
+from ._needs import Needs
+from ._plan import Refusal, some
+from ._scope import Scope
+from ._sharding import SLOW_MILLISECONDS, Split, network_milliseconds, server_part, split
+
+Sets = dict[str, tuple[tuple[str, ...], Split]]
+
+
+def worker_sets(
+    models: Mapping[str, Model], needs: Needs, rooms: Mapping[str, Room], scope: Scope, fleet: Fleet,
+) -> tuple[Sets, list[Refusal]]:
+    """Workers in order and layers for each model that is to be split; a refusal for each that they cannot hold.
+
+    What takes most of a worker chooses first, in whatever order models are wanted. What is left without chooses first in a further try.
+    """
+    order = sorted((name for name in models if models[name].wanted.shards), key=lambda name: (-_bytes_a_worker(models[name], needs), name))
+    tries = []
+    for _try in order:
+        tries.append(_in_order(order, models, needs, rooms, scope, fleet))
+        refused = tries[-1][1]
+        if not refused:
+            break
+        order = [*refused, *(name for name in order if name not in refused)]
+    sets, failed = min(tries, key=lambda found: len(found[1]), default=({}, {}))
+    return sets, [failed[name] for name in models if name in failed]
+
+
+def near_workers(fleet: Fleet, names: Sequence[str]) -> list[str]:
+    """Those that no slow link is known of."""
+    return [name for name in names if fleet.round_trip_ms.get(name, 0) <= SLOW_MILLISECONDS]
+
+
+def _bytes_a_worker(model: Model, needs: Needs) -> int:
+    memory = needs.whole(model.name, ())
+    return (memory.anonymous + memory.file) // (model.wanted.shards or 1)
+
+
+def _in_order(
+    names: Sequence[str], models: Mapping[str, Model], needs: Needs, rooms: Mapping[str, Room], scope: Scope, fleet: Fleet,
+) -> tuple[Sets, dict[str, Refusal]]:
+    """Models choose in this order, each what it has already while that holds it."""
+    free, sets, refused = list(scope.workers), {}, {}
+    before = ((fleet.previous or {}).get("hosts") or {}).items()
+    for name in names:
+        there = {host for host, entry in before for worker in entry.get("workers") or () if worker["model"] == name}
+        near, count = near_workers(fleet, free), models[name].wanted.shards or 0
+        orders = _orders(rooms, near, there, count)
+        held = [(order, found) for order in orders for found in [_split(models[name], needs, rooms, scope, order)] if found]
+        if not held:
+            refused[name] = _refusal(name, count, orders[-1] if orders else near, [host for host in free if host not in near], scope, fleet)
+            continue
+        # Where no server holds the rest of it, the plan refuses it there, with the bytes.
+        sets[name] = next((each for each in held if _served(models[name], needs, rooms, scope, each[1])), held[-1])
+        free = [host for host in free if host not in sets[name][0]]
+    return sets, refused
+
+
+def _orders(rooms: Mapping[str, Room], near: Sequence[str], there: Collection[str], count: int) -> list[tuple[str, ...]]:
+    """Workers to try: those that have the model already and the largest, then the largest of all; none where they are too few.
+
+    The largest one comes last, where the output matrix goes.
+    """
+    found = []
+    for first in (there, ()) if count <= len(near) else ():
+        chosen = sorted(near, key=lambda host: (host not in first, -rooms[host].usable, host))[:count]  # pylint: disable=cell-var-from-loop
+        found.append(tuple(sorted(chosen, key=lambda host: (rooms[host].usable, host))))
+    return found
+
+
+def _split(model: Model, needs: Needs, rooms: Mapping[str, Room], scope: Scope, order: Sequence[str]) -> Split | None:
+    memory = needs.whole(model.name, min(rooms[host].capacity.isa for host in scope.workers))
+    return split(model.header, memory, [rooms[host] for host in order])
+
+
+def _served(model: Model, needs: Needs, rooms: Mapping[str, Room], scope: Scope, found: Split) -> bool:
+    """Whether a server that has nothing else could hold the layers that are left to it."""
+    return any(server_part(model.header, needs.whole(model.name, rooms[host].capacity.isa), found.server_layers).anonymous + BASE_BYTES
+               <= rooms[host].usable for host in scope.candidates[model.name])
+
+
+def _refusal(name: str, count: int, near: Sequence[str], slow: Sequence[str], scope: Scope, fleet: Fleet) -> Refusal:
+    """Too few workers, slow ones, or too small ones."""
+    host = (near or slow or scope.workers or scope.servers)[0]
+    if len(near) == count:
+        return Refusal(name, host, f"{name} does not fit on {some(near)}: its output matrix and a layer on each are more than they have. "
+                       "Add memory, or more workers and shards.", 0, {})
+    why = ""
+    if slow:
+        trips = fleet.round_trip_ms
+        wait = network_milliseconds([slow[0]] * count, trips) or 0.0
+        why = (f" {', '.join(f'{other} is {trips[other]:g} ms away' for other in slow)}: over such links a token waits about {wait:g} ms for the "
+               f"network, at most {1000 / wait:.1f} tokens a second.")
+    return Refusal(name, host, f"{name} is to be split over {count} workers, and {len(near)} are free within {SLOW_MILLISECONDS:g} ms.{why} "
+                   "Lower shards, or add workers on a nearer network.", 0, {"shards": len(near)} if near and not slow else {})
