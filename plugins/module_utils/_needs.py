@@ -6,7 +6,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Any, Iterator, Mapping, Sequence
+from functools import lru_cache, partial
+from types import MappingProxyType
+from typing import Any, Iterable, Mapping, Sequence
 
 from ._errors import FleetError
 from ._fleet import Model
@@ -21,6 +23,8 @@ from ._wanted import MIN_CONTEXT, WantedModel
 BATCH = 512
 """Tokens LocalAI reads at once; embedding and rerank models read their whole context at once."""
 RANK_POOLING = 4
+CONTEXT_STEPS = 16
+"""Contexts that a refusal may offer between one power of two and the next, where blocks of cells are smaller."""
 NEVER = 1 << 62
 """More bytes than any host has."""
 
@@ -59,9 +63,8 @@ class Needs:
     kept: dict[str, int] = field(default_factory=dict)
     _settings: dict[str, Settings] = field(default_factory=dict)
     _memory: dict[tuple[str, tuple[str, ...]], Memory] = field(default_factory=dict)
-    _changes: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     _quants: dict[str, dict[str, Header]] = field(default_factory=dict)
-    _unpacked: dict[tuple[str, int], int] = field(default_factory=dict)
+    _unpacked: dict[tuple[Any, ...], int] = field(default_factory=dict)
     _repack: dict[tuple[str, str, tuple[str, ...]], int] = field(default_factory=dict)
 
     def settings(self, name: str, isa: tuple[str, ...]) -> Settings:
@@ -89,36 +92,70 @@ class Needs:
     def nearest(self, name: str, isa: tuple[str, ...], room: int) -> dict[str, Any]:
         """The smallest change of wanted options that fits into `room` anonymous bytes; empty when none does.
 
+        One option first: prompt cache, slots, cache type, context, quant. Then together, the context and the quant last.
         A change of `quant` is an estimate: another file's sizes are not known before it is looked at.
         """
         if name in self.kept:
             return {}
-        if name not in self._changes:
-            wanted, header = self.models[name].wanted, self.models[name].header
-            self._quants[name] = dict(smaller(header, wanted.quant))
-            self._changes[name] = list(_ladder(wanted, self.settings(name, ()), list(self._quants[name])))
-        changes = self._changes[name]
-        # Most hosts that refuse a model are full: what needs the least is tried before the whole ladder is computed.
-        least = min((change.get("context", 0) for change in changes[-1:]), default=0)
-        last = [index for index, change in enumerate(changes) if change.get("context", 0) == least and len(change) > 1]
-        packed = min(self._repacked(name, quant, isa) for quant in ("", *self._quants[name]))
-        if last and min(self._unpacked_bytes(name, index) for index in last) + packed > room:
+        wanted, settings = self.models[name].wanted, self.settings(name, ())
+        if name not in self._quants:
+            self._quants[name] = dict(smaller(self.models[name].header, wanted.quant))
+        least: dict[str, Any] = {"prompt_cache_mib": 0} if settings.prompt_cache >= MIB else {}
+        least.update({"kv_type": "q8_0"} if wanted.kv_type == "f16" else {}, **({"slots": 1} if wanted.slots > 1 else {}))
+        contexts, quants = _contexts(wanted.context), self._quants[name]
+        small = {"context": contexts[-1]} if contexts else {}
+        # Most hosts that refuse a model are full: what needs the least is tried before all that needs more.
+        packed = min(self._repacked(name, quant, isa) for quant in ("", *quants))
+        if min(self._unpacked_bytes(name, {**each, **small}) for each in _tails(least)) + packed > room:
             return {}
-        return next((change for index, change in enumerate(changes)
-                     if self._unpacked_bytes(name, index) + self._repacked(name, change.get("quant", ""), isa) <= room), {})
+        first = partial(self._first, name, isa, room)
+        return (first("prompt_cache_mib", range(settings.prompt_cache // MIB - 1, -1, -1)) or first("slots", range(wanted.slots - 1, 0, -1))
+                or first("kv_type", ["q8_0"] if "kv_type" in least else []) or first("context", contexts)
+                or self._fitting(name, isa, room, ({"quant": quant} for quant in quants))
+                or self._fitting(name, isa, room, (dict(list(least.items())[:count]) for count in range(2, len(least) + 1)))
+                or self._smaller_context(name, isa, room, least, contexts)
+                or self._fitting(name, isa, room, ({**tail, **small, "quant": quant} for quant in quants for tail in _tails(least))))
 
-    def _unpacked_bytes(self, name: str, index: int) -> int:
-        """Anonymous bytes of a model with a change, without repacked weights: those alone differ from host to host."""
-        if (name, index) not in self._unpacked:
-            change = self._changes[name][index]
-            header = self._quants[name].get(change.get("quant", ""), self.models[name].header)
+    def _smaller_context(self, name: str, isa: tuple[str, ...], room: int, least: dict[str, Any], contexts: Sequence[int]) -> dict[str, Any]:
+        """A context with the least of everything else; the cache type stays where it does not help."""
+        plain = _tails(least)[0]
+        found = self._first(name, isa, room, "context", contexts, least) or self._first(name, isa, room, "context", contexts, plain)
+        return self._fitting(name, isa, room, ({**tail, "context": found["context"]} for tail in (plain, least))) if found else {}
+
+    def _fitting(self, name: str, isa: tuple[str, ...], room: int, changes: Iterable[dict[str, Any]]) -> dict[str, Any]:
+        """The first of the changes that fits; empty when none does."""
+        return next((change for change in changes if self._fits(name, isa, room, change)), {})
+
+    def _first(
+        self, name: str, isa: tuple[str, ...], room: int, option: str, values: Sequence[Any], beside: Mapping[str, Any] = MappingProxyType({}),
+    ) -> dict[str, Any]:
+        """The first of an option's values, each of which needs less than the one before, that fits; empty when none does."""
+        if not values or not self._fits(name, isa, room, {**beside, option: values[-1]}):
+            return {}
+        fails, fits = -1, len(values) - 1
+        while fits - fails > 1:
+            middle = (fails + fits) // 2
+            fails, fits = (fails, middle) if self._fits(name, isa, room, {**beside, option: values[middle]}) else (middle, fits)
+        return {**beside, option: values[fits]}
+
+    def _fits(self, name: str, isa: tuple[str, ...], room: int, change: Mapping[str, Any]) -> bool:
+        """Whether a model with this change needs no more than `room` anonymous bytes."""
+        return self._unpacked_bytes(name, change) + self._repacked(name, change.get("quant", ""), isa) <= room
+
+    def _unpacked_bytes(self, name: str, change: Mapping[str, Any]) -> int:
+        """Anonymous bytes of a model with a change, without repacked weights: those alone differ by host and quant."""
+        cached = change.get("prompt_cache_mib")  # it adds to the rest, so one estimate does for all sizes
+        options = {option: value for option, value in change.items() if option not in ("quant", "prompt_cache_mib")}
+        key = (name, cached is None, *options.items())
+        if key not in self._unpacked:
+            model, none = self.models[name], {} if cached is None else {"prompt_cache_mib": 0}
+            wanted = replace(model.wanted, **{**options, **none})
             try:
-                model = self.models[name]
-                memory = estimate(header, settings_of(replace(model.wanted, **change), header, (), model.projector_size, model.projector_header))
-                self._unpacked[(name, index)] = memory.anonymous - memory.repack
+                memory = estimate(model.header, settings_of(wanted, model.header, (), model.projector_size, model.projector_header))
+                self._unpacked[key] = memory.anonymous - memory.repack
             except FleetError:  # the engine refuses this cache type for the model's heads
-                self._unpacked[(name, index)] = NEVER
-        return self._unpacked[(name, index)]
+                self._unpacked[key] = NEVER
+        return self._unpacked[key] + (cached or 0) * MIB
 
     def _repacked(self, name: str, quant: str, isa: tuple[str, ...]) -> int:
         """Bytes of weights that a host rewrites in memory, of the model's own file or of one in a smaller quant."""
@@ -128,31 +165,17 @@ class Needs:
         return self._repack[key]
 
 
-def _ladder(wanted: WantedModel, settings: Settings, quants: Sequence[str]) -> Iterator[dict[str, Any]]:
-    """One option at a time: prompt cache, slots, cache type, context, quant. Then together, the context and the quant last."""
-    caches = [mib for mib in (128, 64, 0) if mib < settings.prompt_cache // MIB]
-    slots = list(_halves(wanted.slots, 1))
-    contexts = list(_halves(wanted.context, MIN_CONTEXT))
-    quantized = ["q8_0"] if wanted.kv_type == "f16" else []
-    for name, values in (("prompt_cache_mib", caches), ("slots", slots), ("kv_type", quantized), ("context", contexts), ("quant", quants)):
-        yield from ({name: value} for value in values)
-    together: dict[str, Any] = {}
-    for name, values in (("prompt_cache_mib", caches), ("kv_type", quantized), ("slots", slots)):
-        if values:
-            together = {**together, name: values[-1]}
-            yield together
-    yield from ({**without, "context": context} for context in contexts for without in _tails(together))
-    least = {**together, "context": contexts[-1]} if contexts else together
-    yield from ({**without, "quant": quant} for quant in quants for without in _tails(least))
-
-
 def _tails(together: dict[str, Any]) -> list[dict[str, Any]]:
-    """All options together, and the same with the cache type left alone for models that refuse another."""
+    """All options together, and before them the same with the cache type left alone, for models that refuse another."""
     plain = {name: value for name, value in together.items() if name != "kv_type"}
-    return [plain] if plain == together else [plain, together]
+    return [together] if plain == together else [plain, together]
 
 
-def _halves(value: int, least: int) -> Iterator[int]:
-    while value > least:
-        value = max(least, value // 2)
-        yield value
+@lru_cache(maxsize=None)
+def _contexts(wanted: int) -> tuple[int, ...]:
+    """Smaller contexts to offer, the largest first: whole blocks of cells, and no nearer to each other than a sixteenth of the power of two below."""
+    found = [wanted]
+    while found[-1] > MIN_CONTEXT:
+        step = max(MIN_CONTEXT, (1 << (found[-1] - 1).bit_length()) // (2 * CONTEXT_STEPS))
+        found.append((found[-1] - 1) // step * step)
+    return tuple(found[1:])

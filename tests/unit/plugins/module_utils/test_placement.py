@@ -124,12 +124,13 @@ def test_below_anonymous_it_is_refused_by_the_byte(short: int) -> None:
 
 
 @pytest.mark.parametrize("more, short, change", [
-    ({}, 1, {"prompt_cache_mib": 128}),
-    ({}, 200 * MIB, {"prompt_cache_mib": 0}),
+    ({}, 1, {"prompt_cache_mib": 255}),
+    ({}, 200 * MIB, {"prompt_cache_mib": 56}),
     ({"prompt_cache_mib": 0, "context": 65_536}, 500 * MIB, {"kv_type": "q8_0"}),
-    ({"prompt_cache_mib": 0, "context": 65_536, "kv_type": "q8_0"}, 500 * MIB, {"context": 32_768}),
+    ({"prompt_cache_mib": 0, "context": 65_536, "kv_type": "q8_0"}, 500 * MIB, {"context": 36_864}),
     ({"prompt_cache_mib": 0, "context": 256, "kv_type": "q8_0", "slots": 4}, 1_000_000, {"slots": 2}),
-    ({"context": 65_536}, 2_320 * MIB, {"prompt_cache_mib": 0, "context": 2_048}),
+    ({"prompt_cache_mib": 0, "context": 8192, "kv_type": "q8_0"}, 1, {"context": 7936}),
+    ({"context": 65_536}, 2_320 * MIB, {"prompt_cache_mib": 0, "kv_type": "q8_0", "context": 3_584}),
     ({}, 10 * GIB, {})])
 def test_the_nearest_setting_that_fits(more: dict[str, Any], short: int, change: dict[str, Any]) -> None:
     model = want(**more)
@@ -140,12 +141,27 @@ def test_the_nearest_setting_that_fits(more: dict[str, Any], short: int, change:
     assert change or "choose a smaller model" in refusal.reason
 
 
+@pytest.mark.parametrize("more, option, step", [
+    ({"prompt_cache_mib": 300}, "prompt_cache_mib", 1), ({"prompt_cache_mib": 0, "kv_type": "q8_0", "context": 8192}, "context", 256),
+    ({"prompt_cache_mib": 0, "kv_type": "q8_0", "context": 65_536}, "context", 2048), ({"prompt_cache_mib": 0, "slots": 9, "context": 256}, "slots", 1)])
+def test_no_nearer_value_of_the_same_option_fits(more: dict[str, Any], option: str, step: int) -> None:
+    model = want(**more)
+    for short in (1, 3_000_000, 40 * MIB, 90 * MIB):
+        capacity = just_fits(model, spare=-short)
+        (found,) = plan(capacity, [model]).refused
+        if list(found.fits_with) == [option]:
+            assert not plan(capacity, [replace(model, **found.fits_with)]).unmet
+            assert plan(capacity, [replace(model, **{option: found.fits_with[option] + step})]).unmet
+        else:
+            assert short > 3_000_000 and option == "slots"
+
+
 def test_a_smaller_cache_type_is_not_offered_where_heads_refuse_it() -> None:
     odd = replace(header(), parameters={**header().parameters, "attention.key_length": 80, "attention.value_length": 80})
     model = want(context=65_536, prompt_cache_mib=0)
     memory = anonymous(model, odd)
     capacity = host(memory + _memory.SERVER_ANONYMOUS + _memory.SERVER_TMP + _budget.SYSTEM_RESERVE_BYTES - 500 * MIB)
-    assert plan(capacity, [model], {"m": odd}).refused[0].fits_with == {"context": 32_768}
+    assert plan(capacity, [model], {"m": odd}).refused[0].fits_with == {"context": 51_200}
 
 
 def test_models_placed_before_are_named_in_a_refusal() -> None:
