@@ -31,7 +31,7 @@ def asked_wait(headers: Mapping[str, str], now: float) -> float | None:
         return float(after)
     try:
         return max(0.0, parsedate_to_datetime(after).timestamp() - now) if after else None
-    except (TypeError, ValueError, OverflowError):
+    except (TypeError, ValueError, OverflowError, IndexError):  # the last one from Python 3.9, by "Apr 0000 , +0800"
         return None
 
 

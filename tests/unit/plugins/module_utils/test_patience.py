@@ -5,6 +5,7 @@ import time
 from email.utils import formatdate
 
 import pytest
+from ansible_collections.localai.fleet.plugins.module_utils import _patience
 from ansible_collections.localai.fleet.plugins.module_utils._patience import Patience, asked_wait
 
 NOW = 1_800_000_000.0
@@ -19,6 +20,14 @@ NOW = 1_800_000_000.0
 ])
 def test_what_is_asked(headers, expected):
     assert asked_wait(headers, NOW) == expected
+
+
+def test_a_date_that_python_trips_over_names_no_time(monkeypatch):
+    def as_python_3_9(text):
+        raise IndexError(text[0:0])
+
+    monkeypatch.setattr(_patience, "parsedate_to_datetime", as_python_3_9)
+    assert asked_wait({"Retry-After": "Apr 0000 , +0800"}, NOW) is None
 
 
 def test_patience_ends_by_tries_and_by_time(monkeypatch):
