@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import gguf_writer
 import pytest
+from ansible_collections.localai.fleet.plugins.module_utils import _headers
 from ansible_collections.localai.fleet.plugins.module_utils._gguf import read_header
 from ansible_collections.localai.fleet.plugins.module_utils._headers import HeaderCache
 from ansible_collections.localai.fleet.plugins.module_utils._hub import RepoFile
@@ -40,6 +41,15 @@ def test_what_is_damaged_is_not_believed(tmp_path, header, spoil):
     path = next((tmp_path / "c/headers/huggingface.co").iterdir())
     path.write_text(spoil(path.read_text()))
     assert cache.get([file(header)]) is None
+
+
+def test_a_header_from_before_a_key_was_known_is_read_again(tmp_path, header, monkeypatch):
+    cache = HeaderCache(str(tmp_path / "c"), "https://huggingface.co")
+    cache.put([file(header)], header)
+    monkeypatch.setattr(_headers, "PARAMETERS", _headers.PARAMETERS | {"a.new.key"})
+    assert cache.get([file(header)]) is None
+    cache.put([file(header)], header)
+    assert cache.get([file(header)]) == header
 
 
 def test_what_is_not_the_same_is_not_found(tmp_path, header):
