@@ -204,6 +204,9 @@ def _read_split(sources: Sequence[Any], limits: Limits, exact: bool) -> Header:
     names, end, left = Seen(), time.monotonic() + limits.seconds, limits
     for number, source in enumerate(sources):
         shard, claimed = _read_one(source, left, exact, names, (number, len(sources)))
+        if number and shard.architecture not in ("", shards[0].architecture):
+            raise GgufError("The parts of a split model do not fit together", f"{source.label}, general.architecture",
+                            f"{shard.architecture}, {shards[0].architecture} in the first part", "Give all parts of one model.")
         left = replace(left, total_bytes=left.total_bytes - shard.bytes_read, tensors=left.tensors - shard.tensor_count, seconds=end - time.monotonic())
         shards.append(shard)
         claims.append(claimed)

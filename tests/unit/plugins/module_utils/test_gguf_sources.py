@@ -64,6 +64,15 @@ def test_parts_that_do_not_fit_are_a_sentence(sources: list[Any], text: str) -> 
         _gguf.read_header(sources, exact=True)
 
 
+@pytest.mark.parametrize("exact", [False, True])
+def test_a_part_of_another_model_is_a_sentence(exact: bool) -> None:
+    foreign = {**dense("qwen3"), "split.no": Typed("u16", 1), "split.count": Typed("u16", 3), "split.tensors.count": Typed("i32", 3)}
+    parts = shards()
+    parts[1] = _gguf.BytesSource(raw(foreign, [Tensor("blk.0.ffn_up.weight", (256, 64), "Q4_K")]), label="part1")
+    with pytest.raises(_gguf.GgufError, match="do not fit together .part1, general.architecture.: got qwen3, llama in the first part"):
+        _gguf.read_header(parts, exact=exact)
+
+
 def written_by_gguf_split(vocabulary: int) -> list[_gguf.BytesSource]:
     """The tool adds its keys behind all others, so behind the vocabulary of the first part."""
     split = [{"split.no": Typed("u16", number), "split.count": Typed("u16", 2), "split.tensors.count": Typed("i32", 2)} for number in range(2)]
