@@ -48,7 +48,8 @@ def _refusal(board: Board, needs: Needs, name: str, room: Room, others: Sequence
         return Refusal(name, room.name, reason, short, {}, tuple(others))
     change = needs.nearest(name, room.capacity.isa, left) or _split_change(needs, name, room, workers)
     others_there = f" beside {some(sorted(room.weights))}" if room.weights else ""
-    reason = (f"{name} needs {gib(memory.anonymous)} of memory besides its file, and {room.name} has {gib(max(0, left))}{others_there}: "
+    has = f"has {gib(left)}" if left >= 0 else f"lacks {gib(-left)} even for an empty container"
+    reason = (f"{name} needs {gib(memory.anonymous)} of memory besides its file, and {room.name} {has}{others_there}: "
               f"{gib(short)} ({short} bytes) short. {_way_out(change)}{elsewhere}")
     return Refusal(name, room.name, reason, short, change, tuple(others))
 

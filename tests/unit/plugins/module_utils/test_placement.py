@@ -170,6 +170,11 @@ def test_models_placed_before_are_named_in_a_refusal() -> None:
     assert found.placement == {"a": ("ai1",), "b": ()} and "beside a" in found.refused[0].reason
 
 
+def test_the_numbers_of_a_refusal_add_up_where_not_even_a_container_fits() -> None:
+    (refusal,) = plan(host(600 * MIB), [want()]).refused  # 88 MiB are left to a container that takes 224 before it has a model
+    assert "ai1 lacks 136 MiB even for an empty container: " in refusal.reason and refusal.short_by == anonymous(want()) + 136 * MIB
+
+
 def test_fewer_servers_than_asked_is_unmet_and_only_then_refused() -> None:
     servers = {"ai1": host(), "ai2": host(1 * GIB)}
     every = plan(servers, [want()])
