@@ -196,9 +196,10 @@ def _bound(entry: Mapping[str, Any], instance: Mapping[str, Any], budget: int, p
     if server >= budget:
         return ""
     beside = [other["name"] for other in entry["instances"] if other.get("node") == node and other["name"] != instance["name"]]
+    at_once = sum(model["threads"] for model in instance["models"][:1 if instance.get("residency") == ON_DEMAND else None])
     if part.memory_channels and server == THREADS_PER_CHANNEL * part.memory_channels:
         why = f"more than {THREADS_PER_CHANNEL} a memory channel ({part.memory_channels}) are no faster"
-    elif beside:
+    elif beside and server == at_once:
         why = f"the others are for {some(beside)}"
     else:
         why = "more were measured to be no faster"
@@ -218,8 +219,11 @@ def _speed(model: Mapping[str, Any], part: Capacity, host: Capacity, header: Hea
     read = bytes_read(header)
     if bandwidth and read and round(PRACTICE * bandwidth / read, 2) == speed:
         yield f"        = {PRACTICE} * {exact(bandwidth)} bytes a second that its memory can give / {exact(read)} bytes of weights that a token uses"
-    else:
-        yield "        = as measured on this host, with another model by the bytes of weights that a token uses"
+    elif isinstance(host.tuning, Mapping):
+        with_what, rate = host.tuning["model"], host.tuning["tokens_per_second"].get(str(model["threads"]))
+        other = "" if with_what["sha256"] == model["sha256"] else f" * bytes of weights that a token of it uses / {exact(read or 0)} of this one"
+        yield (f"        = {rate}, measured with {with_what['name']} and {plural(model['threads'], 'thread')} on "
+               f"{host.tuning['measured_at'][:10]}{other}")
 
 
 # --- workers

@@ -114,6 +114,8 @@ def test_an_instance_on_a_memory_node_tells_of_its_node() -> None:
 def test_threads_that_another_instance_has_are_told() -> None:
     beside = instance(model("d"), name="localai-ondemand", residency="on_demand")
     assert "below the budget of 5, since the others are for localai-ondemand" in told(plan({"ai1": host(instance(), beside, budget_cores=5)}))
+    both = instance(model(), model("n", threads=2))
+    assert "below the budget of 7, since more were measured" in told(plan({"ai1": host(both, beside, budget_cores=7)}))
 
 
 def test_the_cpus_of_an_instance_that_is_pinned_are_those_of_its_set() -> None:
@@ -131,12 +133,18 @@ def test_unlike_hosts_share_their_terms() -> None:
     assert text.count("kv_full = ") == 1 and text.count("LOCALAI_THREADS") == 2
 
 
+def tuned(sha256: str) -> Capacity:
+    """A host where the model of this digest was measured."""
+    return replace(HOST, tuning={"model": {"name": "x", "sha256": sha256}, "tokens_per_second": {"3": 9.5}, "measured_at": "2026-11-25T20:20:23Z"})
+
+
 FAST = replace(HOST, memory_channels=2, memory_bandwidth_bytes_per_second=50_000_000_000)
 
 
 @pytest.mark.parametrize("capacity, speed, line", [
     (HOST, None, "unknown, nothing was measured on this host\n"), (FAST, None, "on this host, and 3 threads cannot use all of its memory's bandwidth\n"),
-    (HOST, 12.5, "a second: 12.5\n        = as measured on this host"),
+    (tuned("ab" * 32), 12.5, "a second: 12.5\n        = 9.5, measured with x and 3 threads on 2026-11-25\n"),
+    (tuned("cd" * 32), 12.5, "and 3 threads on 2026-11-25 * bytes of weights that a token of it uses / 419,430,400 of this one\n"),
     (FAST, round(0.6 * 50_000_000_000 / bytes_read(fleets.header()), 2), "        = 0.6 * 50,000,000,000 bytes a second that its memory can give / ")])
 def test_speed_is_followed_to_what_it_comes_from(capacity: Capacity, speed: Any, line: str) -> None:
     assert line in told(plan({"ai1": host(instance(model(expected_tokens_per_second=speed)))}), {"ai1": capacity}) + "\n"
