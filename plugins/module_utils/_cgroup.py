@@ -136,9 +136,9 @@ def to_int(text: Optional[str]) -> Optional[int]:
 
 
 def cpu_list(text: Optional[str]) -> Optional[frozenset[int]]:
-    """`"0-3,8"` → {0,1,2,3,8}; None when missing, empty or malformed, as ranges that overlap until nobody could count them."""
+    """`"0-3,8"` → {0,1,2,3,8}; None when missing, empty or malformed, and when it tells more CPUs than a host can have."""
     cpus: set[int] = set()
-    told = 0
+    told = 0  # ranges that overlap are counted each time: they are work
     for part in (text or "").strip().split(","):
         match = re.fullmatch(r"\s*([0-9]{1,6})(?:-([0-9]{1,6}))?\s*", part)
         if match is None:
