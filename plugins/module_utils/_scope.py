@@ -8,10 +8,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Mapping, Sequence
 
-from ._capacity import Capacity
+from ._capacity import Capacity, Core, NumaNode
+from ._cgroup import MAX_CPU
 from ._errors import FleetError
 from ._fleet import DISTRIBUTED, PLACEMENTS, REPLICATED, SHARDED, STANDALONE, TOPOLOGIES, Fleet, Model
-from ._plan import some
+from ._form import misfit
+from ._plan import Instance, PlannedHost, PlannedModel, Worker, some
+
+UNKNOWN_BYTES = 1 << 62
+CAPACITY = {"Capacity": Capacity, "Core": Core, "NumaNode": NumaNode}
+DEPLOYED = {"PlannedHost": PlannedHost, "Instance": Instance, "PlannedModel": PlannedModel, "Worker": Worker}
+NEEDED = {"PlannedHost": ("instances",), "Instance": ("name", "models"), "PlannedModel": ("name", "memory"), "Worker": ("model",)}
+"""What of an earlier plan is looked at; other fields may be missing, of an earlier version for example."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +36,11 @@ class Scope:
 
 
 def scope(hosts: Mapping[str, Capacity], models: Sequence[Model], topology: str, fleet: Fleet) -> Scope:
-    """Sort hosts into roles and models onto hosts. FleetError for roles, pins, labels, replicas or neighbours that cannot be."""
+    """Sort hosts into roles and models onto hosts. FleetError for damaged capacities, and for roles, pins, labels, replicas or neighbours that cannot be."""
+    names = [model.name for model in models]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise FleetError("Two models have the same name", "models", some(twice), "Give each a name of its own.")
     workers, control = tuple(sorted(set(fleet.workers))), tuple(sorted(set(fleet.control)))
     given = set(hosts) - set(workers) - set(control) if fleet.servers is None else set(fleet.servers)
     servers = tuple(sorted(given))
@@ -48,8 +60,20 @@ def _check_hosts(hosts: Mapping[str, Capacity], servers: Sequence[str], workers:
     unread = sorted({*servers, *workers, *control} - set(hosts))
     if unread:
         raise FleetError("The capacity of a host is not known", "capacities", some(unread), "Read it with localai.fleet.capacity_facts.")
+    for name in (*servers, *workers, *control):
+        _check_capacity(name, hosts[name])
     if fleet.placement not in PLACEMENTS:
         raise FleetError("The placement is not known", "placement", str(fleet.placement), f"Use one of {', '.join(PLACEMENTS)}.")
+
+
+def _check_capacity(name: str, capacity: Capacity) -> None:
+    wrong = misfit(capacity, "Capacity", CAPACITY, {})
+    if wrong is None and not 1 <= capacity.usable_cores <= MAX_CPU:
+        wrong = ".usable_cores"
+    if wrong is not None:
+        got = getattr(capacity, wrong[1:], None) if wrong[1:].isidentifier() else None
+        raise FleetError("The capacity of a host is damaged", f"capacities.{name}{wrong}", "" if got is None else repr(got)[:80],
+                         "Read it with localai.fleet.capacity_facts.")
 
 
 def _topology(topology: str, models: Sequence[Model], servers: Sequence[str], workers: Sequence[str], control: Sequence[str]) -> str:
@@ -94,7 +118,7 @@ def _apart(models: Sequence[Model], candidates: Mapping[str, Sequence[str]]) -> 
     """Who shares no host with whom; both ways, whoever of the two says it."""
     found: dict[str, set[str]] = {model.name: set(model.wanted.apart_from) for model in models}
     for model in models:
-        for other in model.wanted.apart_from:
+        for other in found.keys() & model.wanted.apart_from:  # a part of what is wanted may be planned, without what is not in the lock yet
             found[other].add(model.name)
     everywhere = [model.name for model in models if model.replicas is None]
     for name in everywhere:
@@ -111,22 +135,28 @@ def previously(previous: Mapping[str, Any] | None) -> tuple[dict[str, dict[str, 
 
     A model whose bytes the plan does not tell counts as not grown.
     """
-    plan = previous or {}
+    plan = _checked(previous or {})
     hosts: dict[str, dict[str, int]] = {name: dict.fromkeys(found, UNKNOWN_BYTES) for name, found in (plan.get("placement") or {}).items()}
     nodes: dict[str, dict[str, int]] = {}
     for host, entry in (plan.get("hosts") or {}).items():
         for instance in entry.get("instances") or ():
             for model in instance["models"]:
-                hosts.setdefault(model["name"], {})[host] = model["memory"]["anonymous"]
+                hosts.setdefault(model["name"], {})[host] = model["memory"].get("anonymous", UNKNOWN_BYTES)
                 if instance.get("node") is not None:
                     nodes.setdefault(host, {}).setdefault(model["name"], instance["node"])
     return hosts, nodes
+
+
+def _checked(plan: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The parts of an earlier plan that are used, when they have their form. FleetError when they have not."""
+    for key, kind in (("hosts", "Mapping[str, PlannedHost] | None"), ("placement", "Mapping[str, tuple[str, ...]] | None")):
+        wrong = misfit(plan.get(key), kind, DEPLOYED, NEEDED)
+        if wrong is not None:
+            raise FleetError("The plan that is deployed is damaged", f"previous.{key}{wrong}", do="Leave it out to plan from nothing.")
+    return plan
 
 
 def deployed_limits(previous: Mapping[str, Any] | None, host: str) -> dict[str, int]:
     """Of an earlier plan: the memory limit in bytes of each of a host's instances, by name."""
     entry = ((previous or {}).get("hosts") or {}).get(host) or {}
     return {instance["name"]: instance["memory_limit"] for instance in entry.get("instances") or () if instance.get("memory_limit")}
-
-
-UNKNOWN_BYTES = 1 << 62

@@ -197,14 +197,22 @@ def _parse_item(index: int, item: Mapping[str, Any]) -> WantedModel:
     for key in ("name", "source"):
         if not given.get(key):
             raise FleetError(f"A wanted model has no {key}", where, do=f"Give it {key}.")
-    if not isinstance(given.get("search", {}), Mapping):
-        raise FleetError("The search is not a mapping", f"{where}.search", repr(given["search"]), "Give it the options of a search.")
+    _check_types(given, where)
     model = _typed(given)
     _check_names(model, where)
     _check_file(model, f"{where}, {model.name}")
     _check_numbers(model, f"{where}, {model.name}")
     _check_words(model, f"{where}, {model.name}")
     return model
+
+
+def _check_types(given: Mapping[str, Any], where: str) -> None:
+    """What `_typed` takes apart, and texts; numbers are checked with their ranges."""
+    forms = {"str": (str, "a text"), "list": ((list, tuple), "a list"), "dict": (Mapping, "a mapping")}
+    for key, value in given.items():
+        form, word = forms.get(wanted_spec()[key]["type"], (object, ""))
+        if key not in ("quant", "sha256") and not isinstance(value, form):
+            raise FleetError(f"{key} is not {word}", f"{where}.{key}", repr(value)[:80], f"Give {word}.")
 
 
 def _typed(given: Mapping[str, Any]) -> WantedModel:

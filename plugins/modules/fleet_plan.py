@@ -185,6 +185,7 @@ from ..module_utils._capacity import Capacity
 from ..module_utils._errors import FleetError
 from ..module_utils._explain import Term, explain
 from ..module_utils._fleet import PLACEMENTS, SPREAD, TOPOLOGIES, Fleet, Model, model_of
+from ..module_utils._form import MOST
 from ..module_utils._glue import diff, fail
 from ..module_utils._needs import settings_of
 from ..module_utils._placement import plan_fleet
@@ -319,7 +320,7 @@ def _fleet_of(params: dict[str, Any], capacities: dict[str, Capacity], lock: _lo
     tuning, ignored = _tuning.judged(capacities, lock.images, time.time())
     return Fleet(
         servers=params["servers"], gateways=params["gateways"], workers=params["workers"], control=params["control"],
-        labels=_checked(params, "labels", lambda value: isinstance(value, list), "a list"), placement=params["placement"],
+        labels=_checked(params, "labels", _is_words, "a list of words"), placement=params["placement"],
         reserved_cores=_checked(params, "reserved_cores", lambda value: _is_number(value, int), "a whole number from 0 on"),
         round_trip_ms=_checked(params, "round_trips", lambda value: _is_number(value, (int, float)), "a number of milliseconds"),
         tuning=tuning, ignored=ignored, previous=params["previous"])
@@ -335,7 +336,11 @@ def _checked(params: dict[str, Any], option: str, test: Callable[[Any], bool], f
 
 
 def _is_number(value: Any, kind: Any) -> bool:
-    return isinstance(value, kind) and not isinstance(value, bool) and value >= 0
+    return isinstance(value, kind) and not isinstance(value, bool) and 0 <= value <= MOST
+
+
+def _is_words(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(word, str) for word in value)
 
 
 def _capacity(name: str, data: Any) -> Capacity:
@@ -345,6 +350,8 @@ def _capacity(name: str, data: Any) -> Capacity:
         return Capacity.from_dict(data)
     except FleetError as error:
         raise FleetError(error.what, f"capacities.{name}, {error.where}", error.got, error.do) from error
+    except (AttributeError, KeyError, TypeError) as error:
+        raise FleetError("The capacity of a host is damaged", f"capacities.{name}", repr(error), "Read it with localai.fleet.capacity_facts.") from error
 
 
 if __name__ == "__main__":

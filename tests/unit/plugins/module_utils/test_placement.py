@@ -14,7 +14,7 @@ from ansible_collections.localai.fleet.plugins.module_utils._gguf import Header
 from ansible_collections.localai.fleet.plugins.module_utils._needs import kind_of, settings_of
 from ansible_collections.localai.fleet.plugins.module_utils._placement import plan_fleet
 
-from fleets import GIB, MIB, anonymous, dual, header, host, just_fits, needed, plan, want
+from fleets import GIB, MIB, anonymous, dual, header, host, just_fits, needed, plan, want, wants
 
 
 def test_one_host_gets_every_number_from_one_place() -> None:
@@ -225,8 +225,30 @@ def test_topology(topology: Any, hosts: int, chosen: str) -> None:
     assert plan({f"ai{number}": host() for number in range(hosts)}, topology=topology).topology == chosen
 
 
+@pytest.mark.parametrize("field, value", [
+    ("memory_total_bytes", float("nan")), ("memory_total_bytes", -1), ("memory_total_bytes", 1 << 80), ("usable_cores", 0), ("usable_cores", 1 << 40),
+    ("usable_cores", True), ("quota_cores", float("inf")), ("quota_cores", "2"), ("isa", None), ("isa", (1,)), ("allowed_cpus", 4), ("numa_nodes", ("x",))])
+def test_a_damaged_capacity_is_a_sentence(field: str, value: Any) -> None:
+    with pytest.raises(FleetError, match=rf"capacity of a host is damaged .capacities.ai1.{field}"):
+        plan(replace(host(), **{field: value}))
+
+
+@pytest.mark.parametrize("previous, path", [
+    ({"hosts": []}, "hosts"), ({"hosts": {"ai1": {}}}, r"hosts.ai1..instances"), ({"hosts": {"ai1": {"instances": [{"name": "x", "models": None}]}}}, "models"),
+    ({"placement": {"m": "ai1"}}, "placement.m."), ({"hosts": {"ai1": {"instances": [], "workers": [{}]}}}, "model"),
+    ({"hosts": {"ai1": {"instances": [{"name": "x", "models": [], "memory_limit": float("nan")}]}}}, "memory_limit")])
+def test_a_damaged_earlier_plan_is_a_sentence(previous: dict[str, Any], path: str) -> None:
+    with pytest.raises(FleetError, match=f"deployed is damaged .previous.*{path}"):
+        plan(host(), previous=previous)
+
+
+def test_a_neighbour_that_is_not_planned_is_no_neighbour() -> None:
+    model, _other = wants({"name": "m", "apart_from": ["later"]}, {"name": "later"})
+    assert plan(host(), [model]).placement == {"m": ("ai1",)}
+
+
 @pytest.mark.parametrize("hosts, models, headers, more, text", [
-    ({}, [want()], None, {}, "no server to plan for"),
+    ({}, [want()], None, {}, "no server to plan for"), (host(), [want(), want()], None, {}, "the same name.*m"),
     (host(), [want(hosts=["ai9"])], None, {}, "pinned to a host that is not a server.*ai9.*ai1"),
     (host(), [want(replicas=2)], None, {}, "more servers than there are"),
     ({"a": host(), "b": host()}, [want()], None, {"topology": "standalone"}, "standalone fleet has one server"),
