@@ -250,7 +250,8 @@ def _workers(name: str, shard: Mapping[str, Any], plan: Mapping[str, Any], capac
                   f"    threads = {worker['threads']}: usable cores {whole.usable_cores}, {whole.usable_cores - budget} of them left to the system and "
                   f"other programs; CPU limit {worker['cpus']:g}, {_pinned(worker)}"]
     lines += [f"  each token sends {exact(shard['bytes_per_token'])} bytes over the network",
-              f"        = 4 * vocabulary {header.vocab_size} + {plural(len(entries), 'worker')} * ({STAGE_BYTES} + 4 * embedding {header.get('embedding_length')})"]
+              f"        = 4 * vocabulary {header.vocab_size} + {plural(len(entries), 'worker')} * "
+              f"({STAGE_BYTES} + 4 * embedding {header.get('embedding_length')})"]
     wait = shard["network_milliseconds"]
     return lines + ([] if wait is None else [f"  each token waits {wait:g} ms for the network",
                                              f"        = {ROUND_TRIPS} * {wait / ROUND_TRIPS:g} ms, the round trips to all workers"])

@@ -39,7 +39,8 @@ caption{text-align:left;color:var(--soft);padding:.2rem 0}
 th,td{text-align:left;vertical-align:top;padding:.25rem .6rem .25rem 0;border-bottom:1px solid var(--line)}
 thead th{color:var(--soft);font-weight:600;white-space:nowrap}tbody th{font-weight:600;overflow-wrap:break-word}
 .n{text-align:right;white-space:nowrap}td.b{min-width:12rem;width:30%}
-details{border:1px solid var(--line);border-radius:4px;margin:.4rem 0;padding:.3rem .8rem}details:has(:target){border-color:var(--mark)}details>[id]{scroll-margin-top:4rem}
+details{border:1px solid var(--line);border-radius:4px;margin:.4rem 0;padding:.3rem .8rem}details:has(:target){border-color:var(--mark)}
+details>[id]{scroll-margin-top:4rem}
 summary{cursor:pointer;overflow-wrap:anywhere}
 .bar{display:flex;gap:1px;height:1.5rem;margin:.5rem 0;border:1px solid var(--line);border-radius:3px;overflow:hidden}
 td .bar{height:1.1rem;margin:.15rem 0}

@@ -45,7 +45,8 @@ def test_files_of_capacities_are_read(ask, tmp_path: Path, text: str) -> None:
 
 
 @pytest.mark.parametrize("given, sentence", [
-    ("context=many", "A whole number is wanted (context): got many"), ("add_hosts=/absent/more.yml", "cannot be read (add_hosts /absent/more.yml): got No such file")])
+    ("context=many", "A whole number is wanted (context): got many"),
+    ("add_hosts=/absent/more.yml", "cannot be read (add_hosts /absent/more.yml): got No such file")])
 def test_what_cannot_be_meant_is_a_sentence(ask, given: str, sentence: str) -> None:
     answer = ask(given)
     assert sentence in answer["refused"] and answer["names"]

@@ -59,7 +59,8 @@ def test_values_come_out_as_the_bytes_that_are_planned(shape: Any) -> None:
 def test_limits_are_followed_to_their_parts() -> None:
     text = told(plan({"ai1": host(instance(model(), model("n")))}))
     assert "memory_planned = 304,087,040 (290 MiB)" in text and "+ m 69,206,016 + n 69,206,016" in text
-    assert "memory_limit = 1,048,576,000 (1000 MiB), the container's\n        = memory_planned + 744,488,960, which is 80 % of files: the host has no more" in text
+    assert ("memory_limit = 1,048,576,000 (1000 MiB), the container's\n"
+            "        = memory_planned + 744,488,960, which is 80 % of files: the host has no more") in text
     # Both models are one file.
     assert "files = 939,524,096 (896 MiB)\n        = programs 100,663,296 + n 838,860,800\n" in text
     assert "reserved = 1,073,741,824 (1.0 GiB)\n        = max(536,870,912, 5 % of 4,294,967,296) for the system + 536,870,912 for what else" in text
