@@ -19,7 +19,7 @@ from ._gguf import Header
 from ._memory import MIB, Memory
 from ._plan import INSTANCE, ON_DEMAND, gib, some
 from ._plan_view import exact, instance_parts, plural
-from ._sharding import ROUND_TRIPS, STAGE_BYTES, WEIGHT_MARGIN_PERCENT, worker_terms
+from ._sharding import ROUND_TRIPS, STAGE_BYTES, WEIGHT_MARGIN_PERCENT, layers_bytes, worker_terms
 from ._speed import PRACTICE, SATURATING_THREADS, bytes_read
 from ._threads import THREADS_PER_CHANNEL
 
@@ -236,7 +236,8 @@ def _workers(name: str, shard: Mapping[str, Any], plan: Mapping[str, Any], capac
     memory = Memory(**{term.name: term.bytes for term in terms(capacities[shard["server"]].isa) if "." not in term.name})
     parts = worker_terms(header, memory, [worker["layers"] for _host, worker in entries])
     lines = [f"{name} on its {plural(len(entries), 'worker')} {some([host for host, _worker in entries])}:",
-             f"  weights of a layer are the mean of all and {WEIGHT_MARGIN_PERCENT} % more, since layers of one file differ"]
+             f"  weights of a layer: the mean of {exact(layers_bytes(header))} of all layers and {WEIGHT_MARGIN_PERCENT} % more, "
+             "since layers of one file differ"]
     for (host, worker), sizes in zip(entries, parts):
         layers = worker["layers"] - (host == entries[-1][0])
         words = {"process": "its process", "compute": "compute", "weights": f"weights of {plural(layers, 'layer')}", "cache": "their cache and state",

@@ -89,7 +89,7 @@ def server_part(header: Header, memory: Memory, layers: int) -> Memory:
     full, window, state = (sum(layer[term] for layer in every[:layers]) for term in range(3))
     count = len(every)
     repack = memory.repack * layers // count
-    file = _embedding_bytes(header) + (_matrix_bytes(header) * layers // count)
+    file = _embedding_bytes(header) + (layers_bytes(header) * layers // count)
     less = sum((memory.kv_full - full, memory.kv_window - window, memory.state - state, memory.repack - repack))
     return replace(memory, kv_full=full, kv_window=window, state=state, repack=repack, file=file, anonymous=memory.anonymous - less,
                    file_backed=min(memory.file_backed, file))
@@ -141,7 +141,7 @@ def _parts(header: Header, memory: Memory) -> _Parts:
 
 def _layer_weights(header: Header) -> int:
     """The weights that a worker is planned to hold for a layer."""
-    return -(-_matrix_bytes(header) * (100 + WEIGHT_MARGIN_PERCENT) // (100 * len(shape_of(header).layers)))
+    return -(-layers_bytes(header) * (100 + WEIGHT_MARGIN_PERCENT) // (100 * len(shape_of(header).layers)))
 
 
 def _bytes(header: Header, *roles: str) -> int:
@@ -157,8 +157,8 @@ def _embedding_bytes(header: Header) -> int:
     return (header.file_size or 0) // 5 if header.tensors is None else _bytes(header, "embedding", "tied")
 
 
-def _matrix_bytes(header: Header) -> int:
-    """The weights of all layers; the whole file where tensor infos were not read."""
+def layers_bytes(header: Header) -> int:
+    """Bytes of the weights of all layers; the whole file where tensor infos were not read."""
     return (header.file_size or 0) if header.tensors is None else _bytes(header, "matrix", "experts", "other")
 
 

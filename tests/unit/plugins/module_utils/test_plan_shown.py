@@ -71,6 +71,7 @@ def test_every_number_of_a_split_model_adds_up() -> None:
     sizes = [[int(part.rsplit(" ", 1)[1].replace(",", "")) for part in text.split(" + ")] for text in sums]
     assert [sum(each) for each in sizes] == [worker["memory_planned"] for worker in workers] and len(workers) == 2
     assert sum(int(count) for count in re.findall(r"weights of (\d+) layers? ", " ".join(sums))) == sum(worker["layers"] for worker in workers) - 1
+    assert f"the mean of {20 * GIB:,} of all layers and 10 % more" in lines[lines.index("m on its 2 workers w2, w1:") + 1]
     assert "output matrix" not in sums[0] and "output matrix" in sums[1]
     total = next(line for line in lines if line.startswith("        = 4 * vocabulary"))
     assert eval(re.sub(r"[a-z]+ ", "", total.split("= ")[1].replace("2 workers", "2"))) == made["shards"]["m"]["bytes_per_token"]
