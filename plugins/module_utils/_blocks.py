@@ -62,7 +62,7 @@ class Block:
             tokens, given = graph.leaf("tokens", rows), graph.leaf("input_embeddings", *row)
             given.unread = True
             return graph.new("embeddings", row, tokens)
-        more = deepstack(self.header)
+        more = deepstack(self.model.architecture)
         wide = (Dim("stacked_embeddings", self.embedding * (1 + more)), rows) if more else row
         tokens, mixed = graph.leaf("tokens", rows), graph.leaf("tokens", rows)
         graph.leaf("input_embeddings", *wide).unread = True

@@ -15,7 +15,7 @@ from ._gguf import Header
 from ._graph import explained, replay
 from ._layers import graphs, guesses
 from ._shape import Shape, at_layer, largest, uncached
-from ._styles import WIDE
+from ._styles import WIDE, deepstack
 
 MIB = 1 << 20
 MARGIN = 2
@@ -57,7 +57,8 @@ def unread_bytes(model: Shape, settings: Settings, cells: Cells) -> Formula:
     A projector gives such input.
     """
     rows = rounded_up(cells.ubatch, named("slots", settings.slots))
-    return formula(0) if settings.projector else ((8 if model.cached else 4) * rows * named("embedding", model.embedding)).called("unread")
+    width = named("embedding", model.embedding) * (1 + deepstack(model.architecture))
+    return formula(0) if settings.projector else ((8 if model.cached else 4) * rows * width).called("unread")
 
 
 def _query(shape: Header, model: Shape) -> Formula:

@@ -124,7 +124,7 @@ class Layers:
             normed = block.norm(block.add(normed, source))
         down = self.forward(normed, index)
         total = block.add(joined, down) if "forward" in style.residual else block.add(down, normed if style.after else joined)
-        if block.stacked and index < deepstack(self.header):
+        if block.stacked and index < deepstack(self.model.architecture):
             total = block.add(total, self.graph.view(block.stacked))
         if style.skip:
             skipped = block.last(self.embeddings) if last else self.embeddings
@@ -279,4 +279,4 @@ def _kind(header: Header, model: Shape, style: Style, index: int) -> tuple[objec
     layer, window = model.layers[index], bool(model.window) and (not model.cached or header.architecture == "gemma4") and slides(header, index)
     return (layer, window, mixed(header, index), copied(header, layer, index, style), forward_width(header, index),
             at_layer(header.get("attention.head_count"), index), at_layer(header.get("expert_used_count"), index),
-            expert_width(header, index), min(index, deepstack(header)))
+            expert_width(header, index), min(index, deepstack(header.architecture)))

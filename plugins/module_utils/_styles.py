@@ -193,9 +193,9 @@ def copied(header: Header, layer: Layer, index: int, style: Style) -> bool:
     return style.copied
 
 
-def deepstack(header: Header) -> int:
+def deepstack(architecture: str) -> int:
     """Embeddings that come beside that of a token and are added to the first layers: qwen3vl has three in all sizes."""
-    return 3 if header.architecture in ("qwen3vl", "qwen3vlmoe") else 0
+    return 3 if architecture in ("qwen3vl", "qwen3vlmoe") else 0
 
 
 def order(model: Shape, style: Style) -> str:
