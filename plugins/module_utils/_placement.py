@@ -123,7 +123,7 @@ def _planned_host(work: _Work, room: Room, notes: list[str]) -> PlannedHost:
     parts = arrange(room, nodes, work.splits, work.nodes_before.get(room.name, {}))
     if nodes and parts == (room,) and room.weights:
         notes.append(f"{room.name}: {some(sorted(room.weights))} do not fit into its {len(nodes)} memory nodes one by one, so one instance runs over "
-                        "all of them, and reading another node's memory is slower. Lower context or slots, or place less there.")
+                     "all of them, and reading another node's memory is slower. Lower context or slots, or place less there.")
     threads = [_threads(work, part, index, len(parts), weights(part, order)) for index, part in enumerate(parts)]
     if room.weights and any(item.undecided for item in threads):
         notes.append(f"{room.name}: the CPU quota of {room.capacity.quota_cores:g} cores leaves a part of a core, and only a measurement tells whether one "

@@ -42,7 +42,8 @@ def test_a_model_stays_on_its_node() -> None:
     big = {"a": header(12 * GIB), "b": header(11 * GIB), "c": header(10 * GIB)}
     capacity = dual(64 * GIB, 16)
     swapped = {"hosts": {"ai1": {"instances": [
-        {"name": f"localai-node{node}", "node": node, "models": [{"name": name, "memory": {"anonymous": 0}}]} for node, name in ((1, "a"), (0, "b"))]}}, "placement": {}}
+        {"name": f"localai-node{node}", "node": node, "models": [{"name": name, "memory": {"anonymous": 0}}]}
+        for node, name in ((1, "a"), (0, "b"))]}}, "placement": {}}
     assert names(plan(capacity, [want("a"), want("b")], big)) == {"localai-node0": ["a"], "localai-node1": ["b"]}
     assert names(plan(capacity, [want("a"), want("b")], big, previous=swapped)) == {"localai-node0": ["b"], "localai-node1": ["a"]}
 
