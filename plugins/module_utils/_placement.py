@@ -124,7 +124,7 @@ def _planned_host(work: _Work, room: Room, notes: list[str]) -> PlannedHost:
     if nodes and parts == (room,) and room.weights:
         notes.append(f"{room.name}: {some(sorted(room.weights))} do not fit into its {len(nodes)} memory nodes one by one, so one instance runs over "
                      "all of them, and reading another node's memory is slower. Lower context or slots, or place less there.")
-    threads = [_threads(work, part, index, len(parts), weights(part, order)) for index, part in enumerate(parts)]
+    threads = [_threads(work, room, part, index, len(parts), weights(part, order)) for index, part in enumerate(parts)]
     if room.weights and any(item.undecided for item in threads):
         notes.append(f"{room.name}: the CPU quota of {room.capacity.quota_cores:g} cores leaves a part of a core, and only a measurement tells whether one "
                      "more thread is faster. Run localai.fleet.tune, then localai.fleet.site again.")
@@ -139,7 +139,7 @@ def _planned_host(work: _Work, room: Room, notes: list[str]) -> PlannedHost:
 
 def _planned_worker(work: _Work, room: Room) -> PlannedHost:
     """A host that computes layers of a model that is split; without one it does nothing."""
-    threads = _threads(work, room, 0, 1, [])
+    threads = _threads(work, room, room, 0, 1, [])
     parts = [(name, found, order.index(room.name)) for name, (order, found) in work.splits.items() if room.name in order]
     workers = tuple(
         Worker(name, found.layers[index], threads.cpuset, threads.cpus, threads.models[0].threads,
@@ -148,13 +148,18 @@ def _planned_worker(work: _Work, room: Room) -> PlannedHost:
     return PlannedHost(room.capacity.usable_cores, threads.budget, room.usable, room.reserved, (), workers)
 
 
-def _threads(work: _Work, part: Room, index: int, count: int, loads: Sequence[float]) -> Threads:
-    """The threads of a host, or of one of its `count` memory nodes: what is left to others is taken from them in turn."""
-    kept = work.fleet.reserved_cores.get(part.name)
-    if kept is None:
-        kept = default_reserve(part.capacity, part.name in work.fleet.gateways and index == 0)
+def _threads(work: _Work, room: Room, part: Room, index: int, count: int, loads: Sequence[float]) -> Threads:
+    """The threads of a host, or of one of its `count` memory nodes: what is left to others is taken from them in turn.
+
+    Unasked, a node keeps what a host of its size would, and at least its part of what the whole host would: small nodes keep nothing themselves.
+    """
+    gateway, told = part.name in work.fleet.gateways, work.fleet.reserved_cores.get(part.name)
+    if told is None:
+        whole = default_reserve(room.capacity, gateway)
+        # From the last nodes on: models on demand are on the first one, beside the others.
+        kept = max(whole // count + (count - index <= whole % count), default_reserve(part.capacity, gateway and index == 0))
     else:
-        kept = kept // count + (index < kept % count)
+        kept = told // count + (index < told % count)
     return plan_threads(part.capacity, loads or [1.0], kept, (work.fleet.tuning.get(part.name) or {}).get("threads"))
 
 

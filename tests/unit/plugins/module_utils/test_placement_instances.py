@@ -149,6 +149,13 @@ def test_reserved_cores_are_taken_from_nodes_in_turn() -> None:
     assert [found[f"localai-node{node}"].models[0].threads for node in (0, 1)] == [6, 7]
 
 
+@pytest.mark.parametrize("cores, nodes, gateways, budgets", [(4, 2, [], 3), (8, 4, [], 7), (8, 4, ["ai1"], 6), (16, 2, [], 14), (8, 2, ["ai1"], 6)])
+def test_small_nodes_leave_together_what_the_host_would(cores: int, nodes: int, gateways: list[str], budgets: int) -> None:
+    found = plan(dual(64 * GIB, cores, nodes), gateways=gateways).hosts["ai1"]
+    assert len(found.instances) == nodes and found.budget_cores == budgets
+    assert sum(instance.models[0].threads_batch for instance in found.instances) == budgets
+
+
 def test_reserving_all_cores_is_a_warning() -> None:
     found = plan(host(count=8), reserved_cores={"ai1": 8})
     assert of(found)["localai"].models[0].threads == 1 and any("All 8 usable cores" in item["message"] for item in found.warnings)
