@@ -120,7 +120,8 @@ def formulas(shape: Header, settings: Settings) -> dict[str, Formula]:
     (work, left), hole = work_bytes(shape, model, settings, cells), _hole(shape, found["kv_full"] + found["kv_window"])
     free = largest_of((left, hole)) if left.value else hole
     spare = _merges(shape).value and repack.value and hole.value < SPARE_BYTES
-    beside = _engine(shape, settings) + _answer(shape, settings) + (SPARE_BYTES if spare else 0) + (hole if 2 * work.value <= hole.value else work + free)
+    process = _engine(shape, settings) + _unmapped(shape, settings, repack) + (SPARE_BYTES if spare else 0)
+    beside = process + _answer(shape, settings) + (hole if 2 * work.value <= hole.value else work + free)
     found["base"] = largest_of((0, beside - unread_bytes(model, settings, cells)))
     total = formula(0)
     for name in ANONYMOUS:
@@ -196,7 +197,15 @@ def _engine(shape: Header, settings: Settings) -> Formula:
     kept = TENSOR_BYTES * named("tensors", tensors) + 320 * named("context", settings.context)
     nodes = 40 * NODE_BYTES * smallest_of((named("ubatch", settings.ubatch), named("batch", settings.batch))) if shape.architecture in NODES else 0
     start = _start(shape) + 384 * 1024 * (settings.slots - 1)  # requests at once; 0.3 MiB each measured
-    return (tables.called("tokenizer") + kept + nodes + start).called("engine") + (0 if settings.mmap else 4 * MIB)
+    return (tables.called("tokenizer") + kept + nodes + start).called("engine")
+
+
+def _unmapped(shape: Header, settings: Settings, repack: Formula) -> Formula:
+    """Weights that are read and rewritten pass through a buffer as large as the largest: the C library keeps up to 32 MiB, 4.7 to 13 less measured."""
+    if settings.mmap or not repack.value:
+        return formula(0 if settings.mmap else 4 * MIB)
+    size = named("embedding", shape.get("embedding_length")) * named("feed_forward_length", largest(shape.get("feed_forward_length"))) * 9 // 16
+    return largest_of((4 * MIB, smallest_of((size, 32 * MIB)) - 4 * MIB)).called("read_buffer")
 
 
 def _start(shape: Header) -> int:
