@@ -9,17 +9,19 @@ The questions are variables of one run of `plan.yml`. Their answers are made fro
 from __future__ import annotations
 
 import re
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from difflib import get_close_matches
 from typing import Any, Iterable, Mapping, Sequence
 
 from ._capacity import Capacity
 from ._errors import FleetError
+from ._form import misfit
 from ._given import number, truth, words
 from ._plan import some
 from ._plan_view import plural
 from ._presets import expanded
+from ._scope import CAPACITY
 
 MODEL_OPTIONS = ("source", "quant", "file", "sha256", "context", "slots", "kv_type", "prompt_cache_mib", "replicas")
 NUMBERS = ("context", "slots", "prompt_cache_mib", "replicas")
@@ -194,31 +196,12 @@ def _checked(content: Any, where: str) -> dict[str, Any]:
         raise FleetError(error.what, f"{where}, {error.where}", error.got, error.do) from error
     except (AttributeError, KeyError, TypeError):
         raise FleetError("A capacity has cores or memory nodes of the wrong form", where, do="Give what capacity_facts returns.") from None
-    for item in fields(Capacity):
-        value, (test, form) = content.get(item.name), _FORMS.get(item.type, (None, ""))
-        if test and not test(value) and not (value is None and item.type.startswith("Optional")):
-            raise FleetError("A field of a capacity has the wrong form", f"{where}, {item.name}", repr(value), f"Give {form}.")
-    if content["usable_cores"] < 1:
-        raise FleetError("A capacity has no usable core", f"{where}, usable_cores", str(content["usable_cores"]), "Give 1 or more.")
+    wrong = misfit(content, "Capacity", CAPACITY, {}) or ("" if content["usable_cores"] else ".usable_cores")
+    if wrong:
+        got = content.get(wrong[1:])
+        raise FleetError("A field of a capacity has the wrong form", f"{where}, {wrong[1:]}", "" if got is None else repr(got)[:80],
+                         "Sizes are whole numbers of bytes, and a host has a core; all else is as capacity_facts returns it.")
     return dict(content)
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and value >= 0
-
-
-def _is_whole(value: Any) -> bool:
-    return _is_number(value) and isinstance(value, int)
-
-
-def _are_words(value: Any) -> bool:
-    return isinstance(value, (list, tuple)) and all(isinstance(word, str) for word in value)
-
-
-_FORMS: Mapping[str, tuple[Any, str]] = {
-    "int": (_is_whole, "a whole number"), "Optional[int]": (_is_whole, "a whole number, of bytes where its name ends so, or null"),
-    "Optional[float]": (_is_number, "a number or null"), "tuple[str, ...]": (_are_words, "a list of words")}
-"""By the type of a capacity's field: what tells whether a value has its form, and the form in words."""
 
 
 def _plain(cores: int, memory: int, capacities: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
