@@ -133,6 +133,24 @@ def system_reserve(memory: int) -> int:
     return max(SYSTEM_RESERVE_BYTES, memory * SYSTEM_RESERVE_PERCENT // 100)
 
 
+def more_memory(room: Room, wanted: int) -> int:
+    """Bytes of memory (and of limit) that the host must have more, so that `wanted` more can be used: of those too the system keeps its share."""
+    memory = min(size for size in (room.capacity.memory_total_bytes, room.capacity.memory_limit_bytes) if size is not None)
+    others = room.reserved - system_reserve(memory)
+    free = min([(room.capacity.memory_total_bytes or memory) - room.capacity.hugepages_reserved_bytes, memory])
+    return _kept_off(room.usable + wanted + others + memory - free, SYSTEM_RESERVE_BYTES, SYSTEM_RESERVE_PERCENT) - memory
+
+
+def more_disk(room: Room, wanted: int) -> int:
+    """The same of disk that is free."""
+    return _kept_off((room.disk or 0) + wanted, DISK_BYTES, DISK_PERCENT) - (room.capacity.store_free_bytes or 0)
+
+
+def _kept_off(rest: int, least: int, percent: int) -> int:
+    """The smallest size of which `rest` is left when `least` or `percent` of it, whatever is more, is kept."""
+    return max(rest + least, 100 * (rest - 1) // (100 - percent) + 1)
+
+
 def node_rooms(room: Room) -> tuple[Room, ...]:
     """The host's memory nodes that can have an instance of their own, each with its share of the budget; none when it is better used as a whole."""
     capacity = room.capacity

@@ -112,9 +112,9 @@ class PlannedHost:
 
 @dataclass(frozen=True)
 class Refusal:
-    """A model that a host cannot hold: `short_by` bytes, the nearest options that would fit, and other hosts that it would fit on (maybe none).
+    """A model that a host cannot hold: the nearest options that would fit, and other hosts that it would fit on (maybe none).
 
-    `short_by` is 0 where memory is not the reason.
+    With `short_by` bytes of memory (or of disk that is free) more the host would hold it, with one less not. 0 where neither is the reason.
     """
 
     model: str

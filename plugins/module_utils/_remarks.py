@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any, Iterable, Mapping, Sequence
 
 from ._assign import Board
-from ._budget import Room
+from ._budget import Room, more_disk, more_memory
 from ._fleet import DISTRIBUTED, Fleet
 from ._needs import Needs
 from ._plan import RESIDENT, Instance, PlannedHost, Refusal, Shard, gib, some
@@ -40,18 +40,26 @@ def _refusal(board: Board, needs: Needs, name: str, room: Room, others: Sequence
         reason = f"{name} is to be apart from {some(neighbours)}, which {room.name} has. Lower replicas, or add a host.{elsewhere}"
         return Refusal(name, room.name, reason, 0, {}, tuple(others))
     left = room.left(wanted.residency)
-    short = memory.anonymous - left
-    if short <= 0:
-        short = memory.file - (room.disk or 0)
+    lacks = memory.anonymous - left
+    if lacks <= 0:
+        lacks = memory.file - (room.disk or 0)
+        short = more_disk(room, lacks)
         reason = (f"{name} has a file of {gib(memory.file)}, and {room.name} has {gib(room.disk or 0)} of disk for it beside what must stay free: "
-                  f"{gib(short)} ({short} bytes) short. Free some disk, or choose another host.{elsewhere}")
+                  f"{_short(lacks, short)}. Free some disk, or choose another host.{elsewhere}")
         return Refusal(name, room.name, reason, short, {}, tuple(others))
     change = needs.nearest(name, room.capacity.isa, left) or _split_change(needs, name, room, workers)
     others_there = f" beside {some(sorted(room.weights))}" if room.weights else ""
     has = f"has {gib(left)}" if left >= 0 else f"lacks {gib(-left)} even for an empty container"
+    short = more_memory(room, lacks)
     reason = (f"{name} needs {gib(memory.anonymous)} of memory besides its file, and {room.name} {has}{others_there}: "
-              f"{gib(short)} ({short} bytes) short. {_way_out(change)}{elsewhere}")
+              f"{_short(lacks, short)}. {_way_out(change)}{elsewhere}")
     return Refusal(name, room.name, reason, short, change, tuple(others))
+
+
+def _short(lacks: int, short: int) -> str:
+    """What is missing, and what the host needs more for it where a share of that is kept from models too."""
+    host = "" if short == lacks else f", for which the host needs {gib(short)} ({short} bytes) more"
+    return f"{gib(lacks)} ({lacks} bytes) short{host}"
 
 
 def _split_change(needs: Needs, name: str, room: Room, workers: Sequence[Room]) -> dict[str, Any]:

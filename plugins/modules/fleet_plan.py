@@ -136,8 +136,8 @@ plan:
     shards: {description: "How each model that is split is shared between a server and its workers.", type: dict, returned: success}
     refused:
       description:
-        - Models that a host cannot hold, with C(reason), C(short_by) bytes, the options C(fits_with) that would make them fit (maybe none), and
-          the hosts C(fits_on) that would hold them as they are.
+        - Models that a host cannot hold, with C(reason), the bytes C(short_by) that the host must have more, the options C(fits_with) that would
+          make them fit (maybe none), and the hosts C(fits_on) that would hold them as they are.
         - A C(quant) among them is an estimate.
       type: list
       elements: dict

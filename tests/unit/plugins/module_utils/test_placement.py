@@ -123,6 +123,17 @@ def test_below_anonymous_it_is_refused_by_the_byte(short: int) -> None:
     assert refusal.fits_with and plan(just_fits(small, spare=-short), [fixed]).refused == ()
 
 
+@pytest.mark.parametrize("more", [
+    {"memory": 400 * MIB}, {"memory": 2 * GIB}, {"memory": 16 * GIB}, {"memory": 100 * GIB + 7}, {"memory": 64 * GIB, "memory_limit_bytes": 20 * GIB},
+    {"memory": 16 * GIB, "hugepages_reserved_bytes": GIB}, {"memory": 16 * GIB, "memory_limit_bytes": 16 * GIB - 5, "hugepages_reserved_bytes": 3}])
+def test_a_host_with_so_many_bytes_more_holds_it_and_with_one_less_does_not(more: dict[str, Any]) -> None:
+    large, capacity = want(context=1 << 22), host(**more)
+    short = plan(capacity, [large]).refused[0].short_by
+    for given, unmet in ((short, ()), (short - 1, ("m",))):
+        grown = {name: getattr(capacity, name) + given for name in ("memory_total_bytes", "memory_limit_bytes") if getattr(capacity, name) is not None}
+        assert plan(replace(capacity, **grown), [large]).unmet == unmet
+
+
 @pytest.mark.parametrize("more, short, change", [
     ({}, 1, {"prompt_cache_mib": 255}),
     ({}, 200 * MIB, {"prompt_cache_mib": 56}),
