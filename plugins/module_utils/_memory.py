@@ -45,7 +45,8 @@ MERGE_BYTES = 113
 HOLE_BYTES, HOLE_MERGES = 24, 66_000
 """Bytes a merge rule that stay free in the heap, from so many rules on; 15 to 33 measured."""
 SPARE_BYTES = MIB
-"""What is free in the heap beside shorter lists once weights are rewritten; 0.1 to 0.9 MiB measured in narrow models, others hold it in what products need."""
+"""What is free in the heap beside shorter lists once weights are rewritten: 0.1 to 0.9 MiB measured in narrow models, none in RWKV; others hold it in what
+products need."""
 MERGES_A_TOKEN = 9, 4
 """Merge rules a token where only the start of the header was read: 2.2 in llama-3 and gpt-oss, 1 in most."""
 TENSOR_BYTES = 10_850
@@ -119,7 +120,7 @@ def formulas(shape: Header, settings: Settings) -> dict[str, Formula]:
         "weights": formula(0) if settings.mmap else largest_of((0, file - repack.called("repack"))), "file": file}
     (work, left), hole = work_bytes(shape, model, settings, cells), _hole(shape, found["kv_full"] + found["kv_window"])
     free = largest_of((left, hole)) if left.value else hole
-    spare = _merges(shape).value and repack.value and hole.value < SPARE_BYTES
+    spare = _merges(shape).value and repack.value and hole.value < SPARE_BYTES and model.block != "rwkv"
     process = _engine(shape, settings) + _unmapped(shape, settings, repack) + (SPARE_BYTES if spare else 0)
     beside = process + _answer(shape, settings) + (hole if 2 * work.value <= hole.value else work + free)
     found["base"] = largest_of((0, beside - unread_bytes(model, settings, cells)))
