@@ -79,14 +79,16 @@ class Board:
         return (room.wish - room.usable, room.load, room.name)
 
 
-def place(board: Board, before: Mapping[str, Mapping[str, int]]) -> None:
-    """Place every model. `before`: for each model the hosts that it is on, with its anonymous bytes there."""
+def place(board: Board, before: Mapping[str, Mapping[str, int]], first: Sequence[str] = ()) -> None:
+    """Place every model. `before`: for each model the hosts that it is on, with its anonymous bytes there; `first`: models that choose before others."""
     board.placed.update({name: set() for name in board.models})
     everywhere = [name for name, model in board.models.items() if model.replicas is None]
     some = sorted((name for name in board.models if name not in everywhere), key=lambda name: (-_size(board, name), name))
     for name in everywhere:
         if not board.apart[name]:
             board.fill(name)
+    for name in first:
+        board.fill(name)
     _keep(board, some, before)
     for name in some:
         board.fill(name)

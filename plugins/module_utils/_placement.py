@@ -26,6 +26,9 @@ from ._speed import expected
 from ._threads import ModelThreads, Threads, default_reserve, plan_threads
 from ._worker_sets import near_workers, worker_sets
 
+STARTS, SEARCHED = 4, 2000
+"""Further starts where a model is short, and hosts times models up to which they are made: a start takes up to 50 ms then."""
+
 
 @dataclass
 class _Work:
@@ -82,14 +85,29 @@ def _room(work: _Work, name: str, capacity: Capacity) -> Room:
 
 
 def _placed(work: _Work, rooms: dict[str, Room]) -> Board:
-    """Models on hosts, as much as can stay where it is. Where that leaves a model short, a new start may serve more of them."""
-    board = _board(work, rooms)
-    place(board, work.hosts_before)
+    """Models on hosts, as much as can stay where it is. Where that leaves a model short, a new start may serve more of them.
+
+    Where it still does, those that are short choose first in further starts; one that leaves none short is taken.
+    """
+    board = _tried(work, rooms, work.hosts_before, ())
     if work.hosts_before and board.short:
-        anew = _board(work, rooms)
-        place(anew, {})
+        anew = _tried(work, rooms, {}, ())
         board = anew if anew.short < board.short else board
+    last, first = board, []
+    for _number in range(STARTS if board.short and len(rooms) * len(work.models) <= SEARCHED else 0):
+        short = [name for name in work.models if last.unmet(name)]
+        first = short + [name for name in first if name not in short]
+        last = _tried(work, rooms, {}, first)
+        if not last.short:
+            board = last
+            break
     rooms.update(board.rooms)
+    return board
+
+
+def _tried(work: _Work, rooms: Mapping[str, Room], before: Mapping[str, Mapping[str, int]], first: Sequence[str]) -> Board:
+    board = _board(work, rooms)
+    place(board, before, first)
     return board
 
 

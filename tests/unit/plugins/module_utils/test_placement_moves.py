@@ -55,6 +55,13 @@ def test_a_model_for_every_server_goes_to_those_that_are_left() -> None:
     assert (found.unmet, found.refused) == ((), ())
 
 
+def test_what_would_be_left_without_a_place_chooses_first() -> None:
+    """By size and room alone the small model would take the only host that holds the large one."""
+    small, large = wants({"name": "small", "replicas": 1}, {"name": "large", "context": 65_536, "apart_from": ["small"]})
+    found = plan({"ai1": just_fits(small), "ai2": host()}, [small, large])
+    assert found.placement == {"small": ("ai1",), "large": ("ai2",)} and not found.unmet
+
+
 def test_no_host_left_apart_is_refused_without_bytes() -> None:
     models = wants({"name": "a", "replicas": 2}, {"name": "b", "replicas": 1, "apart_from": ["a"]})
     found = plan(servers(2), models)
