@@ -45,7 +45,7 @@ PARAMETERS = frozenset("""
 """.split())
 """Architecture keys that are kept, without the architecture's name in front."""
 PER_LAYER = frozenset("""
-    feed_forward_length expert_feed_forward_length expert_shared_feed_forward_length attention.head_count attention.head_count_kv
+    feed_forward_length expert_feed_forward_length expert_shared_feed_forward_length expert_used_count attention.head_count attention.head_count_kv
     attention.sliding_window attention.sliding_window_pattern attention.recurrent_layers vision.feed_forward_length vision.is_deepstack_layers
     vision.image_grid_pinpoints
 """.split())
@@ -203,7 +203,7 @@ def _read_split(sources: Sequence[Any], limits: Limits, exact: bool) -> Header:
     claims: list[int | None] = []
     names, end, left = Seen(), time.monotonic() + limits.seconds, limits
     for number, source in enumerate(sources):
-        shard, claimed = _read_one(source, left, exact, names, (number, len(sources)))
+        shard, claimed = _read_one(source, left, exact, names, (number, len(sources)), shards[0] if shards else None)
         if number and shard.architecture not in ("", shards[0].architecture):
             raise GgufError("The parts of a split model do not fit together", f"{source.label}, general.architecture",
                             f"{shard.architecture}, {shards[0].architecture} in the first part", "Give all parts of one model.")
@@ -241,8 +241,10 @@ def _summed(shards: Sequence[Header], tensors: int, exact: bool) -> Header:
                    tensors=merge_groups([shard.tensors or () for shard in shards]) if exact else None)
 
 
-def _read_one(source: Any, limits: Limits, exact: bool, names: Seen, part: tuple[int, int] | None = None) -> tuple[Header, int | None]:
-    """The header of one file, `part` of a split set, and `split.tensors.count`, the number of tensors that the whole set claims."""
+def _read_one(
+    source: Any, limits: Limits, exact: bool, names: Seen, part: tuple[int, int] | None = None, first: Header | None = None,
+) -> tuple[Header, int | None]:
+    """The header of one file, `part` of a split set whose `first` part has the keys, and `split.tensors.count`, which the whole set claims."""
     cursor = Cursor(source, limits)
     version, tensor_count, key_count = _read_preamble(cursor)
     keys, later = _Keys(), part is not None and part[0] > 0
@@ -255,8 +257,14 @@ def _read_one(source: Any, limits: Limits, exact: bool, names: Seen, part: tuple
     _check_part(cursor, keys, header, part)
     claimed = _whole(cursor, keys, "split.tensors.count", None)
     if exact:
-        header = replace(header, tensors=read_tensors(cursor, tensor_count, header.alignment or 32, names))
+        header = replace(header, tensors=read_tensors(cursor, tensor_count, header.alignment or 32, names, _layers_loaded(first or header)))
     return replace(header, bytes_read=cursor.bytes_read, file_size=source.size), claimed
+
+
+def _layers_loaded(header: Header) -> int | None:
+    """How many layers the engine loads; None where it loads all."""
+    layers, further = header.get("block_count"), header.get("nextn_predict_layers")
+    return max(1, layers - further) if layers and further else None
 
 
 def _read_preamble(cursor: Cursor) -> tuple[int, int, int]:

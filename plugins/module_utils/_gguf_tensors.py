@@ -24,6 +24,8 @@ TYPES = {
 """ggml type number → name, elements a block, bytes a block (ggml.h and ggml-common.h)."""
 LOOKED_UP = frozenset((b"token_embd.weight", b"per_layer_token_embd.weight", b"position_embd.weight", b"token_types.weight"))
 """Tensors whose rows are looked up, not multiplied."""
+ROLES = ("matrix", "experts", "output", "tied", "embedding", "other", "nextn")
+"""How the engine uses a tensor; `TensorGroup` says what each is."""
 ROW_DIVISORS = (32, 16, 8, 4)
 SORTED_AT_MOST = 16_384
 """Tensors that may be in another order than their data; ggml itself takes none that are."""
@@ -38,7 +40,8 @@ class TensorGroup:
     """Tensors of one ggml type, role and row divisor: how many, and their bytes in the file.
 
     `role` is `matrix` (2-D product), `experts` (3-D product by expert), `output` (the output matrix), `tied`
-    (an embedding that is the output matrix too), `embedding` or `other`. `rows_divisor` is the largest of 32, 16, 8, 4, 1 that
+    (an embedding that is the output matrix too), `embedding`, `other`, or `nextn` (of the last layers, which only predict further
+    tokens: the engine does not load them unless it is asked to draft). `rows_divisor` is the largest of 32, 16, 8, 4, 1 that
     divides the number of rows (the second dimension).
     """
 
@@ -130,17 +133,17 @@ def _end(span: tuple[int, int, int, int]) -> int:
     return span[1]
 
 
-def read_tensors(cursor: Cursor, count: int, alignment: int, names: Seen) -> tuple[TensorGroup, ...]:
+def read_tensors(cursor: Cursor, count: int, alignment: int, names: Seen, layers: int | None) -> tuple[TensorGroup, ...]:
     """Read `count` tensor infos at the cursor and check each against the file; returns their sums.
 
-    `names` are those of the parts before. A million tensors, the most there may be, take 43 MB and 6 s.
+    `names` are those of the parts before. From layer number `layers` on the tensors are `nextn`; None when no layer is. A million tensors, the most there may be, take 43 MB and 6 s.
     """
     spans = _Spans()
     sums: dict[tuple[str, str, int], list[int]] = {}
     for index in range(count):
         if index % 4096 == 0:
             cursor.check_time()
-        kind, size = _read_info(cursor, index, alignment, names, spans)
+        kind, size = _read_info(cursor, index, alignment, names, spans, layers)
         total = sums.setdefault(kind, [0, 0])
         total[0] += 1
         total[1] += size
@@ -162,7 +165,9 @@ def merge_groups(parts: Iterable[Sequence[TensorGroup]]) -> tuple[TensorGroup, .
     return tuple(TensorGroup(*key, *total) for key, total in sorted(sums.items()))
 
 
-def _read_info(cursor: Cursor, index: int, alignment: int, names: Seen, spans: _Spans) -> tuple[tuple[str, str, int], int]:
+def _read_info(
+    cursor: Cursor, index: int, alignment: int, names: Seen, spans: _Spans, layers: int | None,
+) -> tuple[tuple[str, str, int], int]:
     """One tensor info (name, dimensions, type, offset): its type, role and row divisor, and its bytes."""
     cursor.field = f"tensor {index}"
     start = cursor.offset
@@ -191,7 +196,8 @@ def _read_info(cursor: Cursor, index: int, alignment: int, names: Seen, spans: _
         raise cursor.error(f"The offset of a tensor is not a multiple of {alignment}", str(offset), offset=cursor.offset - 8)
     size = elements // block * block_bytes
     spans.add(cursor, index, offset, size, cursor.offset - 8)
-    return (kind, _role(raw, shape), _divisor(shape)), size
+    role = "nextn" if layers is not None and _layer(raw) >= layers else _role(raw, shape)
+    return (kind, role, _divisor(shape)), size
 
 
 def _role(name: bytes, shape: Sequence[int]) -> str:
@@ -208,6 +214,13 @@ def _role(name: bytes, shape: Sequence[int]) -> str:
     if dimensions == 3 and b"_exps" in name:
         return "experts"
     return "matrix" if dimensions == 2 else "other"
+
+
+def _layer(name: bytes) -> int:
+    """The number of the layer in a tensor's name; -1 outside of layers."""
+    head, _dot, rest = name.partition(b".")
+    number = rest.partition(b".")[0]
+    return int(number) if head == b"blk" and number.isdigit() else -1
 
 
 def _divisor(shape: Sequence[int]) -> int:

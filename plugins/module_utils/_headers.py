@@ -15,6 +15,7 @@ from typing import Sequence
 
 from ._errors import FleetError
 from ._gguf import PARAMETERS, Header
+from ._gguf_tensors import ROLES
 from ._hub import RepoFile
 
 
@@ -62,5 +63,5 @@ class HeaderCache:
 
 
 def _check(plain: object) -> str:
-    """Another one when the reader keeps other keys than it did: a header from before lacks some, and is read again."""
-    return hashlib.sha256(json.dumps([sorted(PARAMETERS), plain], sort_keys=True).encode()).hexdigest()
+    """Another one when the reader keeps other keys, or other roles of tensors, than it did: a header from before lacks some, and is read again."""
+    return hashlib.sha256(json.dumps([sorted(PARAMETERS), ROLES, plain], sort_keys=True).encode()).hexdigest()

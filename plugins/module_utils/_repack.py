@@ -12,6 +12,7 @@ from typing import Iterable, Sequence
 
 from ._formula import Formula, formula, largest_of, named
 from ._gguf import Header, TensorGroup
+from ._shape import is_known
 
 REPACK_RULES = {
     "Q4_0": ((("avx2",), 8), (("neon", "i8mm"), 4), (("neon", "dotprod"), 4)),
@@ -37,13 +38,13 @@ def repacked(shape: Header, isa: Iterable[str], tied: bool) -> tuple[Formula, bo
     """Bytes of weights that are rewritten at load, and whether that is exact.
 
     `tied`: an embedding without an output matrix beside it is the output matrix too (not so in encoders).
-    From tensor infos the sum is exact. Without them: 0.85 of the file on x86 with AVX2, all of it on ARM,
+    From tensor infos the sum is exact; layers that only predict further tokens are not loaded by an architecture that is known. Without them: 0.85 of the file on x86 with AVX2, all of it on ARM,
     nothing on x86 without AVX2; an unknown instruction set is planned as ARM.
     """
     names = frozenset(isa)
     if shape.tensors is None:
         return _bound(shape.file_size or 0, names), False
-    roles = {"matrix", "experts", "output", "other"} | ({"tied"} if tied else set())
+    roles = {"matrix", "experts", "output", "other", *(["tied"] if tied else []), *([] if is_known(shape.architecture) else ["nextn"])}
     groups = [group for group in shape.tensors if group.role in roles]
     if not names:
         return largest_of(_copied(groups, frozenset(some)) for some in WORST), False

@@ -10,6 +10,7 @@ from typing import Any, Mapping
 from ._capacity import Capacity
 from ._fleet import Model
 from ._gguf import Header
+from ._shape import largest
 from ._tuning import speed
 
 
@@ -41,6 +42,6 @@ def bytes_read(header: Header) -> int | None:
     """Bytes of weights that one token uses: all matrices, of experts those that it is sent to; None without tensor infos."""
     if header.tensors is None:
         return None
-    count, used = header.get("expert_count") or 1, header.get("expert_used_count") or 1
+    count, used = header.get("expert_count") or 1, largest(header.get("expert_used_count")) or 1
     whole = sum(group.bytes for group in header.tensors if group.role in ("matrix", "other", "output", "tied"))
     return whole + sum(group.bytes for group in header.tensors if group.role == "experts") * min(used, count) // count

@@ -162,7 +162,7 @@ def kinds(header: Header, style: Style) -> Iterable[Style]:
     fused: tuple[bool, ...] = (True, False) if style.fused is None else (style.fused,)
     joined: tuple[bool, ...] = (False, True) if header.architecture in EITHER and header.get("expert_used_count") else (False,)
     if header.tensors is not None:
-        layers = header.get("block_count")
+        layers = header.get("block_count") - (header.get("nextn_predict_layers") or 0)
         matrices, experts = (sum(group.count for group in header.tensors if group.role == role) for role in ("matrix", "experts"))
         if style.fused is None:  # 4 or 5 products a layer, else 6 or 7 (a layer of nomic-bert-moe with experts has one less), and up to 2 of a classifier
             fused = (2 * matrices < 11 * layers,)

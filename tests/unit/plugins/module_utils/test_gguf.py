@@ -49,6 +49,19 @@ def test_tensor_infos_are_summed_by_type_role_and_rows() -> None:
         ("Q6_K", "embedding", 32): (1, 64 * 210), ("Q6_K", "output", 32): (1, 64 * 210), ("F32", "other", 1): (2, 2048)}
 
 
+def nextn(architecture: str) -> _gguf.Header:
+    return read(raw(tensors=dense_tensors(layers=3), keys=dense(architecture, layers=3, nextn_predict_layers=1)))
+
+
+def test_layers_that_only_predict_further_tokens_have_a_role_of_their_own() -> None:
+    groups = {(group.type, group.role): group.count for group in nextn("glm4moe").tensors or ()}
+    assert groups == {("Q4_K", "matrix"): 4, ("Q4_K", "nextn"): 2, ("F32", "other"): 2, ("F32", "nextn"): 1, ("Q6_K", "embedding"): 1, ("Q6_K", "output"): 1}
+
+
+def test_an_array_of_experts_in_use_is_read() -> None:
+    assert read(with_key("llama.expert_used_count", Typed("u32", [2, 4]))).get("expert_used_count") == [2, 4]
+
+
 def test_an_embedding_without_an_output_matrix_is_tied() -> None:
     roles = {group.role for group in read(raw(tensors=dense_tensors(tied=True))).tensors or ()}
     assert "tied" in roles and "embedding" not in roles

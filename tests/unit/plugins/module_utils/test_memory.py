@@ -187,6 +187,13 @@ def test_repacking_of_a_real_file_is_what_the_engine_printed() -> None:
         assert mib(_memory.repack_bytes(header, isa)[0]) == pytest.approx(printed, abs=0.006)
 
 
+@pytest.mark.parametrize("name, want", [("glm4moe", 1000), ("nobody-knows", 1100)])
+def test_layers_that_only_predict_further_tokens_are_not_rewritten(name: str, want: int) -> None:
+    """A known architecture does not load them; what another does, nobody knows."""
+    groups = (TensorGroup("Q4_K", "matrix", 32, 1, 1000), TensorGroup("Q4_K", "nextn", 32, 1, 100))
+    assert _memory.repack_bytes(model(name, 2, 64, tensors=groups), X86)[0] == want
+
+
 def test_an_unknown_instruction_set_is_planned_at_the_worst() -> None:
     assert _memory.repack_bytes(model("llama", 2, 64, tensors=GROUPS), ()) == (90_001_234, False)
 

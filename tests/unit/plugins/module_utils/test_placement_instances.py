@@ -213,8 +213,8 @@ def test_bandwidth_promises_what_threads_can_use(capacity: Any, speed: float | N
 def test_bytes_read_counts_the_experts_in_use() -> None:
     groups = (TensorGroup("Q4_K", "experts", 32, 1, 800), TensorGroup("Q4_K", "matrix", 32, 1, 100), TensorGroup("Q6_K", "tied", 32, 1, 10),
               TensorGroup("Q6_K", "embedding", 32, 1, 5))
-    experts = header(tensors=groups, parameters={**header().parameters, "expert_count": 8, "expert_used_count": 2})
-    assert bytes_read(experts) == 310 and bytes_read(header(tensors=groups)) == 910 and bytes_read(header(tensors=None)) is None
+    experts = [header(tensors=groups, parameters={**header().parameters, "expert_count": 8, "expert_used_count": used}) for used in (2, [1, 2])]
+    assert [bytes_read(each) for each in experts] == [310, 310] and bytes_read(header(tensors=groups)) == 910 and bytes_read(header(tensors=None)) is None
 
 
 def test_an_ignored_measurement_leaves_a_word() -> None:
