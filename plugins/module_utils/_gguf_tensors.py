@@ -136,7 +136,8 @@ def _end(span: tuple[int, int, int, int]) -> int:
 def read_tensors(cursor: Cursor, count: int, alignment: int, names: Seen, layers: int | None) -> tuple[TensorGroup, ...]:
     """Read `count` tensor infos at the cursor and check each against the file; returns their sums.
 
-    `names` are those of the parts before. From layer number `layers` on the tensors are `nextn`; None when no layer is. A million tensors, the most there may be, take 43 MB and 6 s.
+    `names` are those of the parts before. From layer number `layers` on the tensors are `nextn`; None when no layer is.
+    A million tensors, the most there may be, take 43 MB and 6 s.
     """
     spans = _Spans()
     sums: dict[tuple[str, str, int], list[int]] = {}
