@@ -53,6 +53,8 @@ PER_LAYER = frozenset("""
 FLAGS = frozenset("attention.causal use_parallel_residual swin_norm has_vision_encoder".split())
 FLAGS_OR_NUMBERS = frozenset("attention.sliding_window_pattern attention.recurrent_layers vision.is_deepstack_layers".split())
 WORDS = frozenset("rope.scaling.type projector_type vision.projector_type".split())
+SCALE = "rope.scaling.factor"
+"""The one that may have a fraction."""
 ESSENTIAL = ("block_count", "embedding_length")
 ESSENTIAL_ONE_OF = ("attention.head_count", "ssm.state_size", "wkv.head_size", "shortconv.l_cache")
 """A plan-mode read goes on until it has seen the first two, one of these and the start of the vocabulary."""
@@ -140,6 +142,7 @@ class Header:
             tensors = None if groups is None else tuple(TensorGroup(**group) for group in groups)
             header = cls(**known, tensors=tensors)
             wrong = [name for owner in (header, *(tensors or ())) for name, kind in owner.__annotations__.items() if not _is(kind, getattr(owner, name))]
+            wrong = wrong or [f"parameters.{name}" for name, value in header.parameters.items() if name in PARAMETERS and _wrong(name, value, Limits())]
         except (TypeError, AttributeError) as error:
             raise GgufError("A stored GGUF header is damaged", "header", printable(str(error)), "Resolve the model again.") from error
         if wrong:
@@ -475,17 +478,27 @@ def _alignment(cursor: Cursor, keys: _Keys) -> int | None:
 
 def _parameter(cursor: Cursor, keys: _Keys, prefix: str, name: str, value: Any) -> Any:
     """A parameter that the planner may calculate with: whole, not negative, not absurd; or one of the few of another kind."""
+    if name == SCALE and isinstance(value, float) and not math.isfinite(value):
+        return None
+    wrong = _wrong(name, value, cursor.limits)
+    if wrong:
+        raise _refused(cursor, keys, prefix + name, *wrong)
+    return bool(value) if name in FLAGS else value
+
+
+def _wrong(name: str, value: Any, limits: Limits) -> tuple[str, Any] | None:
+    """Why the planner may not calculate with a parameter, and the value or item at fault; None where it may."""
     if name in WORDS:
-        return _words(cursor, keys, prefix + name)
-    if name == "rope.scaling.factor" and isinstance(value, float):
-        return value if math.isfinite(value) else None
+        return None if isinstance(value, str) else ("A key must be a text", value)
+    if name == SCALE and (value is None or isinstance(value, float) and math.isfinite(value)):
+        return None
     if isinstance(value, list) and name not in PER_LAYER:
-        raise _refused(cursor, keys, prefix + name, "A parameter must be one number, not an array", value)
+        return "A parameter must be one number, not an array", value
     for item in value if isinstance(value, list) else [value]:
         if isinstance(item, bool) and name in FLAGS | FLAGS_OR_NUMBERS:
             continue
-        if isinstance(item, bool) or not isinstance(item, int) or not 0 <= item <= cursor.limits.dimension:
-            raise _refused(cursor, keys, prefix + name, f"A parameter must be a whole number from 0 to {cursor.limits.dimension}", item)
-    if name == "block_count" and value > cursor.limits.layers:
-        raise _refused(cursor, keys, prefix + name, f"The number of layers is over the limit of {cursor.limits.layers}", value)
-    return bool(value) if name in FLAGS else value
+        if isinstance(item, bool) or not isinstance(item, int) or not 0 <= item <= limits.dimension:
+            return f"A parameter must be a whole number from 0 to {limits.dimension}", item
+    if name == "block_count" and value > limits.layers:
+        return f"The number of layers is over the limit of {limits.layers}", value
+    return None

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import math
 import random
 import re
 import struct
@@ -387,6 +388,9 @@ def test_tensors_in_no_order_are_sorted_up_to_a_number(monkeypatch: pytest.Monke
 
 @pytest.mark.parametrize("change, field", [
     ({"parameters": "x"}, "parameters"), ({"version": "3"}, "version"), ({"architecture": None}, "architecture"), ({"complete": 1}, "complete"),
+    ({"parameters": {"block_count": 1.5}}, "parameters.block_count"), ({"parameters": {"attention.head_count": [None]}}, "parameters.attention.head_count"),
+    ({"parameters": {"attention.head_count_kv": math.nan}}, "parameters.attention.head_count_kv"),
+    ({"parameters": {"rope.scaling.factor": math.inf}}, "parameters.rope.scaling.factor"),
     ({"tensor_count": True}, "tensor_count"), ({"file_size": 1.5}, "file_size"), ({"name": 5}, "name"),
     ({"tensors": [{"type": "F32", "role": "other", "rows_divisor": 1, "count": "1", "bytes": 4}]}, "count")])
 def test_a_stored_header_of_other_types_is_a_sentence(change: dict[str, Any], field: str) -> None:
