@@ -34,19 +34,23 @@ SLOW_MILLISECONDS = 1.0
 
 @dataclass(frozen=True)
 class Split:
-    """Layers of the server, and of each worker in order (the last one's with the output matrix); bytes of each worker."""
+    """Layers of the server, and of each worker in order (the last one's with the output matrix); bytes of each worker.
+
+    `unloaded`: layers that only predict further tokens. They take nothing, but the engine counts them, between the others and the output.
+    """
 
     server_layers: int
     layers: tuple[int, ...]
     bytes: tuple[int, ...]
+    unloaded: int = 0
 
     @property
     def gpu_layers(self) -> int:
-        return sum(self.layers)
+        return sum(self.layers) + self.unloaded
 
     @property
     def tensor_split(self) -> str:
-        return ",".join(str(count) for count in self.layers)
+        return ",".join(str(count) for count in (*self.layers[:-1], self.layers[-1] + self.unloaded))
 
 
 @dataclass(frozen=True)
@@ -75,7 +79,7 @@ def split(header: Header, memory: Memory, workers: Sequence[Room]) -> Split | No
         for counts in (_shares(sizes, rooms), _filled(sizes, rooms)):
             taken = _sums(sizes, counts)
             if min(counts) > 0 and sum(counts) == len(sizes) and all(size <= room for size, room in zip(taken, rooms)):
-                return Split(kept, tuple(counts), tuple(size + fixed for size in taken))
+                return Split(kept, tuple(counts), tuple(size + fixed for size in taken), header.get("block_count") - len(parts.layers))
     return None
 
 

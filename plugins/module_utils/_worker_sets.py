@@ -101,5 +101,5 @@ def _refusal(name: str, count: int, near: Sequence[str], slow: Sequence[str], sc
         wait = network_milliseconds([slow[0]] * count, trips) or 0.0
         why = (f" {', '.join(f'{other} is {trips[other]:g} ms away' for other in slow)}: over such links a token waits about {wait:g} ms for the "
                f"network, at most {1000 / wait:.1f} tokens a second.")
-    return Refusal(name, host, f"{name} is to be split over {count} workers, and {len(near)} are free within {SLOW_MILLISECONDS:g} ms.{why} "
+    return Refusal(name, host, f"{name} is to be split over {count} workers, and of those within {SLOW_MILLISECONDS:g} ms {len(near)} can be had.{why} "
                    "Lower shards, or add workers on a nearer network.", 0, {"shards": len(near)} if near and not slow else {})

@@ -54,6 +54,15 @@ def test_layers_go_in_proportion_to_memory_and_the_output_matrix_to_the_last() -
     assert (workers["w1"].threads, workers["w1"].cpus, workers["w1"].model) == (3, 3.5, "m")
 
 
+def test_layers_that_are_not_loaded_are_counted_as_the_engine_counts_them() -> None:
+    """They stand between the other layers and the output matrix: one fewer would leave a layer to the server."""
+    more = replace(BIG, architecture="glm4moe", parameters={**BIG.parameters, "block_count": 17, "nextn_predict_layers": 1})
+    memory, rooms = _memory.estimate(more, settings_of(want(), more, host().isa)), [_budget.budget(name, host(64 * GIB)) for name in ("w1", "w2")]
+    found = _sharding.split(more, memory, rooms)
+    assert (found.server_layers, sum(found.layers), found.gpu_layers) == (0, 17, 18)
+    assert found.tensor_split == f"{found.layers[0]},{found.layers[1] + 1}"
+
+
 def test_the_server_keeps_what_the_workers_cannot_hold() -> None:
     found = sharded(fleet(20, 20, server=32))
     (shard,) = found.shards.values()
@@ -83,7 +92,7 @@ def test_a_worker_belongs_to_one_model() -> None:
     sets = [set(shard.workers) for shard in found.shards.values()]
     assert list(map(len, sets)) == [1, 2] and not sets[0] & sets[1]
     more = plan(fleet(64, 64, 64), wants({"name": "a", "shards": 2}, {"name": "b", "shards": 2}), {"a": BIG, "b": BIG}, **SHARDED)
-    assert more.unmet == ("b",) and more.refused[0].fits_with == {"shards": 1} and "1 are free" in more.refused[0].reason
+    assert more.unmet == ("b",) and more.refused[0].fits_with == {"shards": 1} and "1 can be had" in more.refused[0].reason
 
 
 @pytest.mark.parametrize("turn", [1, -1])
