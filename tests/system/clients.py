@@ -7,14 +7,9 @@ from typing import Callable, Sequence
 
 from deployed import Edge
 
-PAUSE_SECONDS = 0.5
-
 
 class Clients:
-    """One client a name, each asking again and again until the end; the first asks for streams. `failed` are the answers that were none.
-
-    Between two questions a client pauses as a reader does: without that it takes the machine from what is tested, and finds no more.
-    """
+    """One client a name, each asking again and again until the end; the first asks for streams. `failed` are the answers that were none."""
 
     def __init__(self, edge: Edge, names: Sequence[str], meanwhile: "Callable[[], object] | None" = None) -> None:
         self.edge, self.names, self.answers, self.failed = edge, names, 0, []
@@ -49,7 +44,7 @@ class Clients:
 
     def _ask(self, name: str, stream: bool) -> None:
         body = {"model": name, "max_tokens": 8, "messages": [{"role": "user", "content": "Hello"}], "stream": stream}
-        while not self._stop.wait(PAUSE_SECONDS):
+        while not self._stop.is_set():
             try:
                 answer, text = self.edge.ask("POST", "/v1/chat/completions", body)
                 good = answer.status == 200 and b'"error"' not in text and (b"[DONE]" in text or not stream)
