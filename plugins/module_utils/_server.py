@@ -19,8 +19,8 @@ Run = Callable[[Sequence[str]], tuple[int, str, str]]
 
 ASK_SECONDS = 60.0  # stopping a busy engine waits for its answers for up to 30 seconds
 ANSWER_BYTES = 16 << 20
-SETTLE_SECONDS = 1.0
-"""A request that read a name just before it moved has reached its engine after that time."""
+SETTLE_SECONDS = 3.0
+"""A request that read a name just before it moved has reached its engine after that time; with one second a stream was cut once, on two busy cores."""
 
 SPARE_BYTES = 32 << 20  # for what grows while a second engine starts
 
