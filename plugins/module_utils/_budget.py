@@ -117,15 +117,19 @@ def budget(name: str, capacity: Capacity, others: int = 0, stores: bool = False)
 
     `stores`: LocalAI itself copies model files to this host, and looks at the disk before it does. FleetError when no memory is known.
     """
-    known = [size for size in (capacity.memory_total_bytes, capacity.memory_limit_bytes) if size is not None]
-    if not known:
+    if capacity.memory_total_bytes is None and capacity.memory_limit_bytes is None:
         raise FleetError("The memory of a host is not known", f"host {name}", "no memory_total_bytes", "Read its capacity again.")
-    reserved = system_reserve(min(known)) + others
-    # Huge pages are taken out of the host's memory, and do not count in the limit of a control group.
-    free = min([(capacity.memory_total_bytes or min(known)) - capacity.hugepages_reserved_bytes, *known])
+    memory, free = _memory_of(capacity)
+    reserved = system_reserve(memory) + others
     disk = capacity.store_free_bytes
     room = None if disk is None or not stores else max(0, disk - max(DISK_BYTES, disk * DISK_PERCENT // 100))
     return Room(name, capacity, max(0, free - reserved), reserved, disk=room)
+
+
+def _memory_of(capacity: Capacity) -> tuple[int, int]:
+    """Bytes that a host has, and that are not huge pages: those are taken out of its memory, and do not count in the limit of a control group."""
+    memory = min(size for size in (capacity.memory_total_bytes, capacity.memory_limit_bytes) if size is not None)
+    return memory, min((capacity.memory_total_bytes or memory) - capacity.hugepages_reserved_bytes, memory)
 
 
 def system_reserve(memory: int) -> int:
@@ -135,9 +139,8 @@ def system_reserve(memory: int) -> int:
 
 def more_memory(room: Room, wanted: int) -> int:
     """Bytes of memory (and of limit) that the host must have more, so that `wanted` more can be used: of those too the system keeps its share."""
-    memory = min(size for size in (room.capacity.memory_total_bytes, room.capacity.memory_limit_bytes) if size is not None)
+    memory, free = _memory_of(room.capacity)
     others = room.reserved - system_reserve(memory)
-    free = min([(room.capacity.memory_total_bytes or memory) - room.capacity.hugepages_reserved_bytes, memory])
     return _kept_off(room.usable + wanted + others + memory - free, SYSTEM_RESERVE_BYTES, SYSTEM_RESERVE_PERCENT) - memory
 
 
