@@ -15,7 +15,8 @@ from ansible_collections.localai.fleet.plugins.plugin_utils._filters import told
 
 def tuning_parts(capacities: Mapping[str, Any], deployed: Mapping[str, Any], force: bool = False, now: float | None = None) -> dict[str, Any]:
     """What each host does, by name."""
-    hosts = {name: _tuning.Host(Capacity.from_dict(data), data.get("tuning"), _engine(deployed[name])) for name, data in capacities.items()}
+    read = {name: Capacity.from_dict(data, f"capacity of {name}") for name, data in capacities.items()}
+    hosts = {name: _tuning.Host(capacity, capacity.tuning, _engine(deployed[name])) for name, capacity in read.items()}
     return {name: asdict(part) for name, part in _tuning.assign(hosts, time.time() if now is None else now, force).items()}
 
 

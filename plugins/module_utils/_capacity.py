@@ -30,8 +30,10 @@ from ._cgroup import (
 from ._channels import read_channels
 from ._deployed import other_load, own_groups, own_memory, read_json
 from ._errors import FleetError
+from ._form import misfit
 
 SCHEMA = 1
+READ = "Read it with localai.fleet.capacity_facts."
 SYSTEM_CPU = "/sys/devices/system/cpu"
 SYSTEM_NODE = "/sys/devices/system/node"
 FAST_SHARE = 0.8  # a core of at least this share of the top capacity is a performance core
@@ -127,22 +129,43 @@ class Capacity:
         return data
 
     @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> Capacity:
-        """The inverse of `as_dict`; fields that later versions add are left out.
+    def from_dict(cls, data: Any, where: str = "capacity") -> Capacity:
+        """The inverse of `as_dict`; fields that later versions add are left out. `where` tells in errors where it stands.
 
-        :raises FleetError: another schema, or a field that is missing.
+        :raises FleetError: no mapping, another schema, a field that is missing or has the wrong form.
         """
+        if not isinstance(data, Mapping):
+            raise FleetError("This is no capacity", where, repr(data)[:80], READ)
         if data.get("schema") != SCHEMA:
-            raise FleetError("This capacity was read by another version", "schema", repr(data.get("schema")),
+            raise FleetError("This capacity was read by another version", f"{where}.schema", repr(data.get("schema"))[:80],
                              f"Read the host again; this version knows schema {SCHEMA}.")
         missing = [item.name for item in fields(cls) if item.name not in data and item.default is MISSING]
         if missing:
-            raise FleetError("This capacity lacks fields", "capacity", ", ".join(missing), "Read the host again.")
+            raise FleetError("This capacity lacks fields", where, ", ".join(missing), READ)
+        check_capacity(data, where)
         known = {item.name: data[item.name] for item in fields(cls) if item.name in data}
         known = {name: tuple(value) if isinstance(value, list) and name != "tuning" else value for name, value in known.items()}
         nodes = [NumaNode(node["id"], tuple(node["cpus"]), node["memory_bytes"]) for node in known["numa_nodes"]]
         cores = [Core(tuple(core["cpus"]), core["performance"]) for core in known.get("cores", ())]
         return cls(**{**known, "numa_nodes": tuple(nodes), "cores": tuple(cores)})
+
+
+FORMS = {"Capacity": Capacity, "Core": Core, "NumaNode": NumaNode}
+
+
+def check_capacity(capacity: Any, where: str) -> None:
+    """Whether each field of a Capacity, or of a mapping that has all of them, has the form of its type: people write and change such files.
+
+    :raises FleetError: names the first that has not.
+    """
+    wrong = misfit(capacity, "Capacity", FORMS, {"NumaNode": ("id", "cpus", "memory_bytes"), "Core": ("cpus", "performance")})
+    given = capacity if isinstance(capacity, Mapping) else getattr(capacity, "__dict__", {})
+    if wrong is None and not 1 <= given["usable_cores"] <= MAX_CPU:
+        wrong = ".usable_cores"
+    if wrong is not None:
+        got = given.get(wrong[1:])
+        raise FleetError("A field of a capacity has the wrong form", f"{where}{wrong}", "" if got is None else repr(got)[:80],
+                         f"{READ} Sizes are whole numbers of bytes, and a host has a core.")
 
 
 @dataclass(frozen=True)

@@ -8,15 +8,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Mapping, Sequence
 
-from ._capacity import Capacity, Core, NumaNode
-from ._cgroup import MAX_CPU
+from ._capacity import READ, Capacity, check_capacity
 from ._errors import FleetError
 from ._fleet import DISTRIBUTED, PLACEMENTS, REPLICATED, SHARDED, STANDALONE, TOPOLOGIES, Fleet, Model
 from ._form import misfit
 from ._plan import Instance, PlannedHost, PlannedModel, Worker, some
 
 UNKNOWN_BYTES = 1 << 62
-CAPACITY = {"Capacity": Capacity, "Core": Core, "NumaNode": NumaNode}
 DEPLOYED = {"PlannedHost": PlannedHost, "Instance": Instance, "PlannedModel": PlannedModel, "Worker": Worker}
 NEEDED = {"PlannedHost": ("instances",), "Instance": ("name", "models"), "PlannedModel": ("name", "memory"), "Worker": ("model",)}
 """What of an earlier plan is looked at; other fields may be missing, of an earlier version for example."""
@@ -59,21 +57,12 @@ def _check_hosts(hosts: Mapping[str, Capacity], servers: Sequence[str], workers:
         raise FleetError("A host is a server and a worker", "hosts", some(both), "Take it out of localai_server or out of localai_worker.")
     unread = sorted({*servers, *workers, *control} - set(hosts))
     if unread:
-        raise FleetError("The capacity of a host is not known", "capacities", some(unread), "Read it with localai.fleet.capacity_facts.")
+        raise FleetError("The capacity of a host is not known", "capacities", some(unread), READ)
     for name in (*servers, *workers, *control):
-        _check_capacity(name, hosts[name])
+        check_capacity(hosts[name], f"capacities.{name}")
     if fleet.placement not in PLACEMENTS:
         raise FleetError("The placement is not known", "placement", str(fleet.placement), f"Use one of {', '.join(PLACEMENTS)}.")
 
-
-def _check_capacity(name: str, capacity: Capacity) -> None:
-    wrong = misfit(capacity, "Capacity", CAPACITY, {})
-    if wrong is None and not 1 <= capacity.usable_cores <= MAX_CPU:
-        wrong = ".usable_cores"
-    if wrong is not None:
-        got = getattr(capacity, wrong[1:], None) if wrong[1:].isidentifier() else None
-        raise FleetError("The capacity of a host is damaged", f"capacities.{name}{wrong}", "" if got is None else repr(got)[:80],
-                         "Read it with localai.fleet.capacity_facts.")
 
 
 def _topology(topology: str, models: Sequence[Model], servers: Sequence[str], workers: Sequence[str], control: Sequence[str]) -> str:

@@ -16,12 +16,10 @@ from typing import Any, Iterable, Mapping, Sequence
 
 from ._capacity import Capacity
 from ._errors import FleetError
-from ._form import misfit
 from ._given import number, truth, words
 from ._plan import some
 from ._plan_view import plural
 from ._presets import expanded
-from ._scope import CAPACITY
 
 MODEL_OPTIONS = ("source", "quant", "file", "sha256", "context", "slots", "kv_type", "prompt_cache_mib", "replicas")
 NUMBERS = ("context", "slots", "prompt_cache_mib", "replicas")
@@ -187,20 +185,7 @@ def _returned(content: Any) -> Any:
 
 
 def _checked(content: Any, where: str) -> dict[str, Any]:
-    """A capacity whose fields are all there and have the form of their type: people write and change such files. FleetError names the field."""
-    if not isinstance(content, Mapping):
-        raise FleetError("This is no capacity", where, repr(content), "Give what capacity_facts returns.")
-    try:
-        Capacity.from_dict(content)
-    except FleetError as error:
-        raise FleetError(error.what, f"{where}, {error.where}", error.got, error.do) from error
-    except (AttributeError, KeyError, TypeError):
-        raise FleetError("A capacity has cores or memory nodes of the wrong form", where, do="Give what capacity_facts returns.") from None
-    wrong = misfit(content, "Capacity", CAPACITY, {}) or ("" if content["usable_cores"] else ".usable_cores")
-    if wrong:
-        got = content.get(wrong[1:])
-        raise FleetError("A field of a capacity has the wrong form", f"{where}, {wrong[1:]}", "" if got is None else repr(got)[:80],
-                         "Sizes are whole numbers of bytes, and a host has a core; all else is as capacity_facts returns it.")
+    Capacity.from_dict(content, where)
     return dict(content)
 
 

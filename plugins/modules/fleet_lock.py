@@ -256,7 +256,7 @@ class Sources:
         return Hub(HubOptions(params["hub_endpoint"], params["hub_token"] or "", params["hub_ca"], params["timeout"], cache=params["hub_cache"]))
 
     def _capacities(self) -> dict[str, Capacity]:
-        return {host: Capacity.from_dict(data) for host, data in self.params["capacities"].items()}
+        return {host: Capacity.from_dict(data, f"capacities.{host}") for host, data in self.params["capacities"].items()}
 
     def model(self, wanted: WantedModel, known: LockedModel | None) -> tuple[LockedModel, list[str]]:
         now = datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")

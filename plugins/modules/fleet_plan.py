@@ -220,7 +220,7 @@ def make_plan(params: dict[str, Any]) -> Plan:
     """Check the input and plan."""
     wanted = parse_wanted(params["wanted"])
     lock = _lock.validate(params["lock"])
-    capacities = {name: _capacity(name, data) for name, data in params["capacities"].items()}
+    capacities = {name: Capacity.from_dict(data, f"capacities.{name}") for name, data in params["capacities"].items()}
     models = [_model(lock, model) for model in wanted]
     return plan_fleet(capacities, models, params["topology"], _fleet_of(params, capacities, lock))
 
@@ -242,7 +242,7 @@ def explained(params: dict[str, Any], plan: dict[str, Any]) -> list[str]:
     wanted = {model.name: model for model in parse_wanted(params["wanted"])}
     name = _plan_explain.find(params["explain"], {name: model.aliases for name, model in wanted.items()})
     model = _model(_lock.validate(params["lock"]), wanted[name])
-    capacities = {host: _capacity(host, data) for host, data in params["capacities"].items()}
+    capacities = {host: Capacity.from_dict(data, f"capacities.{host}") for host, data in params["capacities"].items()}
 
     def terms(isa: tuple[str, ...]) -> tuple[Term, ...]:
         return explain(model.header, settings_of(model.wanted, model.header, isa, model.projector_size, model.projector_header))
@@ -341,17 +341,6 @@ def _is_number(value: Any, kind: Any) -> bool:
 
 def _is_words(value: Any) -> bool:
     return isinstance(value, list) and all(isinstance(word, str) for word in value)
-
-
-def _capacity(name: str, data: Any) -> Capacity:
-    if not isinstance(data, dict):
-        raise FleetError("A capacity is not a dictionary", f"capacities.{name}", type(data).__name__, "Read it with localai.fleet.capacity_facts.")
-    try:
-        return Capacity.from_dict(data)
-    except FleetError as error:
-        raise FleetError(error.what, f"capacities.{name}, {error.where}", error.got, error.do) from error
-    except (AttributeError, KeyError, TypeError) as error:
-        raise FleetError("The capacity of a host is damaged", f"capacities.{name}", repr(error), "Read it with localai.fleet.capacity_facts.") from error
 
 
 if __name__ == "__main__":

@@ -400,7 +400,7 @@ def site_of(params: dict[str, Any]) -> Site | None:
     """The fleet that candidates must fit into; None when none is given."""
     if not params["capacities"]:
         return None
-    capacities = {name: Capacity.from_dict(data) for name, data in params["capacities"].items()}
+    capacities = {name: Capacity.from_dict(data, f"capacities.{name}") for name, data in params["capacities"].items()}
     lock = _lock.validate(params["lock"]) if params["lock"] else _lock.Lock()
     tuning, ignored = _tuning.judged(capacities, lock.images, time.time())
     reserved = {host: cores for host, cores in params["reserved_cores"].items() if cores not in (None, "")}

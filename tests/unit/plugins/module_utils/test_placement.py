@@ -240,7 +240,7 @@ def test_topology(topology: Any, hosts: int, chosen: str) -> None:
     ("memory_total_bytes", float("nan")), ("memory_total_bytes", -1), ("memory_total_bytes", 1 << 80), ("usable_cores", 0), ("usable_cores", 1 << 40),
     ("usable_cores", True), ("quota_cores", float("inf")), ("quota_cores", "2"), ("isa", None), ("isa", (1,)), ("allowed_cpus", 4), ("numa_nodes", ("x",))])
 def test_a_damaged_capacity_is_a_sentence(field: str, value: Any) -> None:
-    with pytest.raises(FleetError, match=rf"capacity of a host is damaged .capacities.ai1.{field}"):
+    with pytest.raises(FleetError, match=rf"field of a capacity has the wrong form .capacities.ai1.{field}"):
         plan(replace(host(), **{field: value}))
 
 

@@ -171,7 +171,7 @@ def test_another_policy_is_searched_for_again(run_module, searched):
 @pytest.mark.parametrize("change, words", [
     ({"wanted": [{"name": "best", "source": "search", "search": {"licenses": ["gpl-3.0"]}}]}, ("finds no model", "best.search", "acme/Trendy-GGUF:")),
     ({"wanted": [{"name": "best", "source": "search", "search": {"licence": "mit"}}]}, ("unknown key", "best.search", "licence")),
-    ({"capacities": {"ai1": {"schema": 9}}}, ("schema",)),
+    ({"capacities": {"ai1": {"schema": 9}}}, ("capacities.ai1.schema",)), ({"capacities": {"ai1": 5}}, ("This is no capacity", "capacities.ai1")),
 ])
 def test_a_search_that_finds_nothing_says_why(run_module, searched, change, words):
     result = run_module("fleet_lock", {**searched, **change})

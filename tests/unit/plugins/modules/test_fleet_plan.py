@@ -181,14 +181,14 @@ def test_a_projector_is_planned_with_its_model(run_module: Run) -> None:
 
 @pytest.mark.parametrize("change, text", [
     ({"capacities": {}}, "no server to plan for"), ({"capacities": {"ai1": {"schema": 9}}}, "capacities.ai1"),
-    ({"capacities": {"ai1": "x"}}, "not a dictionary"),
+    ({"capacities": {"ai1": "x"}}, "no capacity .capacities.ai1."),
     ({"lock": lock("other")}, "lacks a wanted model"), ({"lock": {"schema": 7}}, "unknown schema"), ({"topology": "ring"}, "must be one of"),
     ({"topology": "standalone"}, "standalone fleet has one server"), ({"wanted": [{"name": "BAD NAME", "source": "hf://a/b"}]}, "name is not usable"),
     ({"wanted": [{"name": "m", "source": "hf://a/b", "kv_type": "q9"}]}, "must be one of"),
     ({"wanted": [{"name": "m", "source": "hf://a/b", "slot": 2}]}, "slot.*(upported|nknown)"),
     ({"wanted": [{"name": "m", "source": "hf://a/b", "hosts": ["ai9"]}]}, "pinned to a host"),
-    ({"capacities": {"ai1": {**capacity(), "numa_nodes": [{}]}}}, "capacity of a host is damaged.*capacities.ai1.*id"),
-    ({"capacities": {"ai1": {**capacity(), "memory_total_bytes": "16 GiB"}}, "gateways": []}, "damaged .capacities.ai1.memory_total_bytes.*16 GiB"),
+    ({"capacities": {"ai1": {**capacity(), "numa_nodes": [{}]}}}, "wrong form .capacities.ai1.numa_nodes.0..id"),
+    ({"capacities": {"ai1": {**capacity(), "memory_total_bytes": "16 GiB"}}, "gateways": []}, "wrong form .capacities.ai1.memory_total_bytes.*16 GiB"),
     ({"previous": {"hosts": {"ai1": {"instances": [{"name": "localai", "models": [{"name": "m"}]}]}}}},
      "deployed is damaged .previous.hosts.ai1..instances.0..models.0..memory"),
     ({"labels": {"ai1": "fast"}}, "labels has the wrong form.*labels.ai1.*a list"), ({"labels": {"ai1": [["fast"]]}}, "labels.ai1.*a list of words"),

@@ -115,7 +115,8 @@ def test_presets_beside_what_is_locked(run_module, tmp_path, server):
     ({}, "repository, search, presets"), ({"repository": NAME, "search": {}}, "mutually exclusive"),
     ({"search": {"sort": "best"}}, "value of sort must be one of"),
     ({"search": {"max_size": "big"}}, "size is not one"), ({"presets": ["phi-3"]}, "no such preset"),
-    ({"presets": ["phi-2"], "capacities": {"ai1": {}}}, "capacit"),
+    ({"presets": ["phi-2"], "capacities": {"ai1": {}}}, "another version (capacities.ai1.schema)"),
+    ({"presets": ["phi-2"], "capacities": {"ai1": {**host().as_dict(), "cores": 3}}}, "wrong form (capacities.ai1.cores): got 3"),
 ])
 def test_what_cannot_be_meant(run_module, server, args, words):
     result = run_module("hf_gguf_info", {"endpoint": server.url, "token": "hf_secretword", **args})
