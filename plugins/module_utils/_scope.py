@@ -64,7 +64,6 @@ def _check_hosts(hosts: Mapping[str, Capacity], servers: Sequence[str], workers:
         raise FleetError("The placement is not known", "placement", str(fleet.placement), f"Use one of {', '.join(PLACEMENTS)}.")
 
 
-
 def _topology(topology: str, models: Sequence[Model], servers: Sequence[str], workers: Sequence[str], control: Sequence[str]) -> str:
     """What is asked for, or what the hosts and models make of it; checked."""
     split = [model.name for model in models if model.wanted.shards]
