@@ -18,6 +18,8 @@ from ._shape import Shape, at_layer, largest, uncached
 from ._styles import WIDE, deepstack
 
 MIB = 1 << 20
+TILES = MIB
+"""Products in tiles take half a MiB a thread beside: of two threads."""
 MARGIN = 2
 """Times the heaviest guess, where the graph is not known."""
 ONLY_EXPERTS = frozenset("""qwen2moe qwen3moe qwen35moe qwen3next qwen3vlmoe olmoe gpt-oss llama granitemoe phimoe dbrx grok minimax-m2 mellum granite
@@ -43,22 +45,22 @@ def work_bytes(shape: Header, model: Shape, settings: Settings, cells: Cells) ->
     halves = any(group.type in ("F16", "BF16") and group.role in ("matrix", "experts") for group in shape.tensors or ())
     hidden = largest_of((named("feed_forward_length", _dense_width(shape)), named("experts_used", used) * _expert_width(shape), _query(shape, model),
                          named("inner", largest(shape.get("ssm.inner_size"))), named("embedding", model.embedding)))
-    work = rows * hidden * 2 if halves else rows * hidden * 5 // 4  # 292 bytes for 256 elements of Q8_K, and the ends of blocks in the heap
+    work = rows * hidden * 2 if halves else rows * hidden * 73 // 64  # 292 bytes for 256 elements of Q8_K
     left = formula(0)
     if not settings.flash_attention and model.heads and not uncached(model):
         work = largest_of((work, 2 * rows * named("heads", model.heads) * cells.full))
         left = smallest_of((work // 2, 16 * MIB)) if cells.full.value >= 2 * cells.ubatch.value else left  # 0 to 14 MiB measured
-    return work.called("work"), left
+    return (work + TILES).called("work"), left
 
 
 def unread_bytes(model: Shape, settings: Settings, cells: Cells) -> Formula:
-    """Room in the compute buffer that prompts of tokens never touch: for embeddings as input, and a copy of them, whose room encoders use.
+    """Room in the compute buffer that prompts of tokens never touch: for embeddings as input, and a copy of them, whose room all but answers in tokens use.
 
     A projector gives such input.
     """
     rows = rounded_up(cells.ubatch, named("slots", settings.slots))
     width = named("embedding", model.embedding) * (1 + deepstack(model.architecture))
-    return formula(0) if settings.projector else ((8 if model.cached else 4) * rows * width).called("unread")
+    return formula(0) if settings.projector else ((4 if settings.embeddings or not model.cached else 8) * rows * width).called("unread")
 
 
 def _query(shape: Header, model: Shape) -> Formula:

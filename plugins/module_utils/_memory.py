@@ -11,9 +11,9 @@ Anonymous bytes must fit without swapping. File-backed bytes are page cache: the
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Iterable
+from typing import Any, Iterable, Sequence
 
-from ._cache import Settings, cache_bytes, cells_of, check, checkpoint, state
+from ._cache import Cells, Settings, cache_bytes, cells_of, check, checkpoint, state
 from ._compute import MIB, compute_bytes, unread_bytes, work_bytes
 from ._errors import FleetError
 from ._formula import Formula, formula, largest_of, named, smallest_of
@@ -31,29 +31,42 @@ SERVER_TMP = 128 * MIB
 """Size of the container's /tmp (a tmpfs, so memory): the engine's output there grows about 6 KB a long prompt."""
 CHECKPOINTS = 4
 """Context checkpoints a slot (`n_ctx_checkpoints`) for models that cannot rewind their state; each request adds two."""
-TOKEN_BYTES = {"llama": 172, "bert": 165, "gpt2": 172, "none": 0, "no_vocab": 0}
-"""Bytes a token of the vocabulary takes in the engine's tables, by tokenizer; 166 to 171 measured."""
-TABLE_SIZES, GROWN_BYTES, FEWER_BYTES = (10_273, 20_753, 42_043, 85_229), MIB, 3 * MIB // 8
-"""Tokens at which the C++ library makes a table larger; what that leaves free in the heap of an encoder with 0.97 to 1.35 times as many (0 to 0.9 MiB
-more measured than in others), and in that of others between the first two (0 to 0.34). A cache and longer lists of merges fill it in other models."""
-FEW_TENSORS = 140
-"""An encoder with fewer takes as much as with so many: what they take lies in what loading left free."""
-TRIE_TOKEN_BYTES = 1000
-"""The same for tokenizers that build a tree over the bytes of each token (t5, rwkv, plamo2, gemma4 and unknown ones)."""
-MERGE_BYTES = 113
-"""Bytes of one merge rule of byte-pair encoding; 109 to 113 measured."""
-HOLE_BYTES, HOLE_MERGES = 24, 66_000
-"""Bytes a merge rule that stay free in the heap, from so many rules on; 15 to 33 measured."""
-SPARE_BYTES = MIB
-"""What is free in the heap beside shorter lists once weights are rewritten: 0.1 to 0.9 MiB measured in narrow models, none in RWKV; others hold it in what
-products need."""
+TOKEN_BYTES = 136
+"""Bytes a token of the vocabulary takes in the engine: 64 in a table, 40 with its score, 32 as text; 144 more where it is longer than 15 bytes."""
+LONG_TOKENS = {"gpt2": 11_000}
+OTHER_LONG_TOKENS = 22_000
+"""Tokens that a vocabulary has for each of these 144 bytes: larger ones have longer tokens, and gpt2 writes bytes beyond ASCII as two. Longer than 15 bytes
+are 1 % of llama-2's 32,000 and 7 % of gemma's 262,144; 3 % of starcoder's 49,152, 7 % of llama-3's 128,256, 10 % of qwen's 151,936."""
+TREE_BYTES = {"llama": 0, "bert": 0, "gpt2": 0, "gemma4": 0, "rwkv": 180, "t5": 350}
+"""Bytes a token takes in a tree over the bytes of all tokens, by tokenizer: 112 a node, 1.8 nodes a token in rwkv."""
+OTHER_TREE_BYTES = 864
+"""The same for a tokenizer that is not known (plamo2 builds a tree, too)."""
+TABLE_SIZES = (10_273, 20_753, 42_043, 85_229, 172_933, 351_061, 712_697)
+"""How many places of 8 bytes a hash table of the C++ library has: the next that holds all."""
+MERGE_BYTES = 98
+"""Bytes of one merge rule of byte-pair encoding."""
+LIST_BYTES, LONG_BYTES, SCORE_BYTES = 32, 4, 8
+"""Bytes a token or merge rule, the texts of the longer ones, and a score with its type take in the lists of the file. They are freed once the model is
+loaded: the heap keeps that room."""
+CHOICE_BYTES = 12
+"""Bytes a token takes in each slot that has answered: the list that the next token is chosen from."""
+SLOT_BYTES = MIB // 8
+"""What else a slot that has answered keeps."""
 MERGES_A_TOKEN = 9, 4
-"""Merge rules a token where only the start of the header was read: 2.2 in llama-3 and gpt-oss, 1 in most."""
-TENSOR_BYTES = 10_850
-"""Bytes the engine keeps a tensor: its description and the graph's nodes; 10.5 KiB measured."""
+"""Merge rules a token where only the start of the header was read: 2.2 in llama-3 and gpt-oss, 2 in gemma4, 1 in most."""
+TENSOR_BYTES, REWRITTEN_BYTES = 450, 2500
+"""Bytes the engine keeps a tensor, and more where weights are rewritten (measured in deep models)."""
+REWRITING = ("avx2",)
+"""Whether a model's weights are rewritten is told as on these hosts, so that only `repack` differs by host."""
 NODES = frozenset("qwen3next qwen35 qwen35moe kimi-linear bailingmoe3 kimi-k3 nanbeige minimax-01 minimax-m3".split())
-"""Architectures whose graph the engine gives 40 nodes a token of a micro-batch."""
-NODE_BYTES = 1300
+"""Architectures whose graph has room for 40 nodes a token of a micro-batch and 32 a tensor; others have 8 a tensor, and 1024 at least."""
+GRAPH_BYTES, SCHEDULE_BYTES = 430, 244
+"""Bytes a node of that room takes in each graph (one to reserve, one that gives an output, one that does not), and in each of four lists of the scheduler."""
+GROWN_BYTES = 13 * MIB // 16
+"""What an encoder's tables leave free where they have grown for 0.97 to 1.35 times as many tokens; 0.5 to 0.8 MiB measured."""
+NO_TOKENIZER = frozenset(("none", "no_vocab"))
+PAIRS = frozenset(("gpt2", "gemma4"))
+"""Tokenizers of byte-pair encoding."""
 MEAN = 1
 """`pooling_type` of a model whose embedding is the mean of all tokens."""
 ANONYMOUS = ("kv_full", "kv_window", "state", "compute", "output", "repack", "prompt_cache", "checkpoints", "projector", "draft", "base", "weights")
@@ -118,11 +131,11 @@ def formulas(shape: Header, settings: Settings) -> dict[str, Formula]:
         "projector": _projector(shape, settings),
         "draft": named("draft", settings.draft), "base": formula(0),
         "weights": formula(0) if settings.mmap else largest_of((0, file - repack.called("repack"))), "file": file}
-    (work, left), hole = work_bytes(shape, model, settings, cells), _hole(shape, found["kv_full"] + found["kv_window"])
-    free = largest_of((left, hole)) if left.value else hole
-    spare = _merges(shape).value and repack.value and hole.value < SPARE_BYTES and model.block != "rwkv"
-    process = _engine(shape, settings) + _unmapped(shape, settings, repack) + (SPARE_BYTES if spare else 0)
-    beside = process + _answer(shape, settings) + (hole if 2 * work.value <= hole.value else work + free)
+    work, left = work_bytes(shape, model, settings, cells)
+    caches = [found[name] for name in ("output", "kv_full", "kv_window", "state")]
+    free = _free(shape, settings, caches, _nodes(shape, cells), work, _read_buffer(shape, settings, repack))
+    rewritten = bool(repacked(shape, REWRITING, model.cached)[0].value)
+    beside = _engine(shape, settings, cells, rewritten) + _answer(shape, settings) + work + (largest_of((left, free)) if left.value else free)
     found["base"] = largest_of((0, beside - unread_bytes(model, settings, cells)))
     total = formula(0)
     for name in ANONYMOUS:
@@ -183,44 +196,85 @@ def _answer(shape: Header, settings: Settings) -> Formula:
     return (48 * tokens * named("embedding", shape.get("embedding_length"))).called("answer")
 
 
+def _tokens(shape: Header) -> Formula:
+    """Tokens that the engine has tables of."""
+    return named("vocabulary", 0 if shape.tokenizer_model in NO_TOKENIZER else shape.vocab_size)
+
+
 def _merges(shape: Header) -> Formula:
     """Rules of byte-pair encoding."""
-    if shape.tokenizer_model in TOKEN_BYTES and shape.tokenizer_model != "gpt2":
+    if shape.tokenizer_model in (*TREE_BYTES, *NO_TOKENIZER) and shape.tokenizer_model not in PAIRS:
         return formula(0)
     count, a_token = MERGES_A_TOKEN
     return named("vocabulary", shape.vocab_size) * count // a_token if shape.merge_count is None else named("merges", shape.merge_count)
 
 
-def _engine(shape: Header, settings: Settings) -> Formula:
-    """Everything else of the engine's process: tables of the tokenizer, what it keeps a tensor, a cell and a thread."""
-    tables = TOKEN_BYTES.get(shape.tokenizer_model or "", TRIE_TOKEN_BYTES) * named("vocabulary", shape.vocab_size) + MERGE_BYTES * _merges(shape)
-    tensors = max(FEW_TENSORS, shape.tensor_count) if shape.tokenizer_model == "bert" else shape.tensor_count
-    kept = TENSOR_BYTES * named("tensors", tensors) + 320 * named("context", settings.context)
-    nodes = 40 * NODE_BYTES * smallest_of((named("ubatch", settings.ubatch), named("batch", settings.batch))) if shape.architecture in NODES else 0
-    start = _start(shape) + 384 * 1024 * (settings.slots - 1)  # requests at once; 0.3 MiB each measured
-    return (tables.called("tokenizer") + kept + nodes + start).called("engine")
+def _table(name: str, count: int) -> Formula:
+    """The places of a hash table."""
+    return 8 * named(f"{name}_places", next((size for size in TABLE_SIZES if size >= count), 2 * count)) if count else formula(0)
 
 
-def _unmapped(shape: Header, settings: Settings, repack: Formula) -> Formula:
-    """Weights that are read and rewritten pass through a buffer as large as the largest: the C library keeps up to 32 MiB, 4.7 to 13 less measured."""
+def _nodes(shape: Header, cells: Cells) -> Formula:
+    """Nodes of a graph that the engine makes room for (llama_context::graph_max_nodes)."""
+    tensors = named("tensors", shape.tensor_count)
+    return largest_of((40 * cells.ubatch, 32 * tensors) if shape.architecture in NODES else (1024, 8 * tensors)).called("nodes")
+
+
+def _graphs(settings: Settings) -> int:
+    """How many graphs are kept: embeddings are always an output."""
+    return 2 if settings.embeddings else 3
+
+
+def _engine(shape: Header, settings: Settings, cells: Cells, rewritten: bool) -> Formula:
+    """Everything else of the engine's process: tables of the tokenizer, what it keeps a tensor, a node of its graphs, a cell and a slot."""
+    tokens, merges = _tokens(shape), _merges(shape)
+    model = shape.tokenizer_model or ""
+    each = TOKEN_BYTES + TREE_BYTES.get(model, OTHER_TREE_BYTES)
+    tables = each * tokens + tokens * tokens // LONG_TOKENS.get(model, OTHER_LONG_TOKENS) + _table("token", tokens.value)
+    tables += MERGE_BYTES * merges + _table("merge", merges.value)
+    tensors, slots = named("tensors", shape.tensor_count), named("slots", settings.slots)
+    kept = TENSOR_BYTES * tensors + (REWRITTEN_BYTES * tensors if rewritten else formula(0)) + _graphs(settings) * GRAPH_BYTES * _nodes(shape, cells)
+    kept += 320 * named("context", settings.context) + SLOT_BYTES * slots
+    kept += formula(0) if settings.embeddings else CHOICE_BYTES * slots * tokens
+    return (tables.called("tokenizer") + kept + _start(shape, rewritten)).called("engine")
+
+
+def _read_buffer(shape: Header, settings: Settings, repack: Formula) -> Formula:
+    """Weights that are read and rewritten pass through a buffer as large as the largest, of which the C library keeps up to 32 MiB."""
     if settings.mmap or not repack.value:
-        return formula(0 if settings.mmap else 4 * MIB)
-    size = named("embedding", shape.get("embedding_length")) * named("feed_forward_length", largest(shape.get("feed_forward_length"))) * 9 // 16
-    return largest_of((4 * MIB, smallest_of((size, 32 * MIB)) - 4 * MIB)).called("read_buffer")
-
-
-def _start(shape: Header) -> int:
-    """What does not grow: 5.3 MiB measured, 7.4 with byte-pair encoding; 3.1 to 3.8 with the tokenizer of encoders."""
-    if shape.tokenizer_model != "bert":
-        return 23 * MIB // 4 + (0 if shape.tokenizer_model == "llama" else 2 * MIB)
-    if any(97 * size < 100 * shape.vocab_size <= 135 * size for size in TABLE_SIZES):
-        return 63 * MIB // 16 + GROWN_BYTES
-    return 63 * MIB // 16 + (FEWER_BYTES if TABLE_SIZES[0] < shape.vocab_size < TABLE_SIZES[1] else 0)
-
-
-def _hole(shape: Header, cache: Formula) -> Formula:
-    """What the tokenizer's tables leave free in the heap while they are built, for long lists of merges; a cache that fits takes of it."""
-    if _merges(shape).value < HOLE_MERGES:
         return formula(0)
-    hole = HOLE_BYTES * _merges(shape)
-    return (hole - cache if cache.value <= hole.value else hole).called("hole")
+    width, expert = largest(shape.get("feed_forward_length")), largest(shape.get("expert_feed_forward_length"))
+    widest = largest_of((named("feed_forward_length", width), 2 * named("inner", largest(shape.get("ssm.inner_size"))),
+                         named("experts", largest(shape.get("expert_count"))) * named("expert_width", expert or width)))
+    size = named("embedding", shape.get("embedding_length")) * widest * 9 // 16
+    return smallest_of((size, 32 * MIB)).called("read_buffer")
+
+
+def _start(shape: Header, rewritten: bool) -> int:
+    """What does not grow: 2.9 to 3.5 MiB measured in encoders, up to 4.4 where weights are rewritten; the table of all characters with byte-pair encoding."""
+    size = 23 * MIB // 8 + (MIB if rewritten else 0)
+    if shape.tokenizer_model != "bert":
+        return size + (0 if shape.tokenizer_model == "llama" else 17 * MIB // 8)
+    grown = any(97 * places < 100 * shape.vocab_size <= 135 * places for places in TABLE_SIZES)
+    return size + 5 * MIB // 8 + (GROWN_BYTES if grown else 0)
+
+
+def _free(shape: Header, settings: Settings, caches: Sequence[Formula], nodes: Formula, work: Formula, read: Formula) -> Formula:
+    """What loading leaves free in the heap (the file's lists, and the buffer of weights that are read), less what is put there later.
+
+    The C library puts each where it fits best. What is planned nowhere else takes room and saves nothing: the scheduler's lists, which are touched only
+    there, a list of logits, and what the first run and its request leave. The buffer's room is counted on for caches only.
+    """
+    tokens, graph, rows = _tokens(shape), GRAPH_BYTES * nodes, _merges(shape)
+    room = [LIST_BYTES * tokens, LIST_BYTES * rows, read]
+    free = (LIST_BYTES + LONG_BYTES + SCORE_BYTES) * tokens + (LIST_BYTES + LONG_BYTES) * rows + read
+    later = [(part, 3, True) for part in caches] + [(graph, 2, True)] + [(SCHEDULE_BYTES * nodes, 2, False)] * 4 + [(4 * tokens, 2, False), (graph, 2, True)]
+    later += [(formula(MIB), 2, False)] + [(graph, 2, True)] * (_graphs(settings) - 2) + [(work, 2, True)]
+    later += [] if settings.embeddings else [(CHOICE_BYTES * tokens, 2, True)]  # of one slot: answers leave no such room to the others
+    for part, rooms, saves in later:
+        fitting = [index for index in range(rooms) if room[index].value >= part.value > 0]
+        if fitting:
+            best = min(fitting, key=lambda index: room[index].value)
+            room[best] -= part
+            free = free - part if saves else free
+    return free.called("free")

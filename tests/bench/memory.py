@@ -1,7 +1,8 @@
 """Memory planned against what llama.cpp says and what the kernel counts, on shape files.
 
 Runs the engine of the lab's backend image as LocalAI runs it, reads its own buffer lines, and the process's RssAnon after it is ready
-and after a prompt as long as the context (one a slot, all at once, where slots have caches of their own). Shapes have few layers and
+and after a prompt as long as the context (one a slot, all at once, where slots have caches of their own; a short one in each other slot
+where they share one, as a slot that has answered keeps a list of all tokens). Shapes have few layers and
 short contexts (see `tests/bench/shapes.py`): formulas are per layer and per cell, two slow cores are not. Nothing is asserted.
 """
 from __future__ import annotations
@@ -113,6 +114,8 @@ def measure(home: Path, model: Path, settings: Settings) -> dict[str, int]:
             path, word = ("/embeddings", "content") if settings.embeddings else ("/completion", "prompt")
             with ThreadPoolExecutor(streams) as prompts:
                 list(prompts.map(lambda slot: ask(path, {word: prompt, "n_predict": 2, "id_slot": slot}), range(streams)))
+            for slot in range(streams, settings.slots):
+                ask(path, {word: prompt[:9], "n_predict": 2, "id_slot": slot})
             found["anonymous"] = rss_anon(process.pid)
         finally:
             process.terminate()

@@ -139,7 +139,7 @@ def test_a_host_with_so_many_bytes_more_holds_it_and_with_one_less_does_not(more
     ({}, 200 * MIB, {"prompt_cache_mib": 56}),
     ({"prompt_cache_mib": 0, "context": 65_536}, 500 * MIB, {"kv_type": "q8_0"}),
     ({"prompt_cache_mib": 0, "context": 65_536, "kv_type": "q8_0"}, 500 * MIB, {"context": 36_864}),
-    ({"prompt_cache_mib": 0, "context": 256, "kv_type": "q8_0", "slots": 4}, 1_000_000, {"slots": 2}),
+    ({"prompt_cache_mib": 0, "context": 256, "kv_type": "q8_0", "slots": 4}, 2_500_000, {"slots": 2}),
     ({"prompt_cache_mib": 0, "context": 8192, "kv_type": "q8_0"}, 1, {"context": 7936}),
     ({"context": 65_536}, 2_320 * MIB, {"prompt_cache_mib": 0, "kv_type": "q8_0", "context": 3_584}),
     ({}, 10 * GIB, {})])
