@@ -154,11 +154,15 @@ def _kept_off(rest: int, least: int, percent: int) -> int:
     return max(rest + least, 100 * (rest - 1) // (100 - percent) + 1)
 
 
-def node_rooms(room: Room) -> tuple[Room, ...]:
-    """The host's memory nodes that can have an instance of their own, each with its share of the budget; none when it is better used as a whole."""
+def node_rooms(room: Room, kept: int) -> tuple[Room, ...]:
+    """The host's memory nodes that can have an instance of their own, each with its share of the budget; none when it is better used as a whole.
+
+    Of the cores that are not `kept` for others, each instance needs one, that of the models on demand too.
+    """
     capacity = room.capacity
     total = sum(node.memory_bytes or 0 for node in capacity.numa_nodes)
     parts = [node_capacity(capacity, number) for number in usable_nodes(capacity)]
-    if any(part.usable_cores < NODE_CORES for part in parts):
+    free = sum(part.usable_cores for part in parts) - kept
+    if any(part.usable_cores < NODE_CORES for part in parts) or free < len(parts) + bool(room.on_demand):
         return ()
     return tuple(Room(room.name, part, room.usable * (part.memory_total_bytes or 0) // total, node=part.numa_node) for part in parts)

@@ -137,12 +137,12 @@ def _planned_host(work: _Work, room: Room, notes: list[str]) -> PlannedHost:
     if room.name in found.workers and found.topology != DISTRIBUTED:
         return _planned_worker(work, room)
     order = {name: index for index, name in enumerate(work.models)}
-    nodes = node_rooms(room)
+    nodes = node_rooms(room, _reserve(work, room))
     parts = arrange(room, nodes, work.splits, work.nodes_before.get(room.name, {}))
     if nodes and parts == (room,) and room.weights:
         notes.append(f"{room.name}: {some(sorted(room.weights))} do not fit into its {len(nodes)} memory nodes one by one, so one instance runs over "
                      "all of them, and reading another node's memory is slower. Lower context or slots, or place less there.")
-    threads = [_threads(work, room, part, index, len(parts), weights(part, order)) for index, part in enumerate(parts)]
+    threads = [_threads(work, part, kept, weights(part, order)) for part, kept in zip(parts, _kept(work, room, parts))]
     if room.weights and any(item.undecided for item in threads):
         notes.append(f"{room.name}: the CPU quota of {room.capacity.quota_cores:g} cores leaves a part of a core, and only a measurement tells whether one "
                      "more thread is faster. Run localai.fleet.tune, then localai.fleet.site again.")
@@ -157,7 +157,7 @@ def _planned_host(work: _Work, room: Room, notes: list[str]) -> PlannedHost:
 
 def _planned_worker(work: _Work, room: Room) -> PlannedHost:
     """A host that computes layers of a model that is split; without one it does nothing."""
-    threads = _threads(work, room, room, 0, 1, [])
+    threads = _threads(work, room, _reserve(work, room), [])
     parts = [(name, found, order.index(room.name)) for name, (order, found) in work.splits.items() if room.name in order]
     workers = tuple(
         Worker(name, found.layers[index], threads.cpuset, threads.cpus, threads.models[0].threads,
@@ -166,18 +166,28 @@ def _planned_worker(work: _Work, room: Room) -> PlannedHost:
     return PlannedHost(room.capacity.usable_cores, threads.budget, room.usable, room.reserved, (), workers)
 
 
-def _threads(work: _Work, room: Room, part: Room, index: int, count: int, loads: Sequence[float]) -> Threads:
-    """The threads of a host, or of one of its `count` memory nodes: what is left to others is taken from them in turn.
+def _reserve(work: _Work, room: Room) -> int:
+    """Cores that a host leaves to others: as many as it is told, else what its size asks for."""
+    return work.fleet.reserved_cores.get(room.name, default_reserve(room.capacity, room.name in work.fleet.gateways))
 
-    Unasked, a node keeps what a host of its size would, and at least its part of what the whole host would: small nodes keep nothing themselves.
+
+def _kept(work: _Work, room: Room, parts: Sequence[Room]) -> list[int]:
+    """Of these cores those that each part keeps: one by one where most are left, and models on demand, which run beside others, give last.
+
+    Unasked, a memory node keeps at least what a host of its size would: small nodes keep nothing themselves.
     """
-    gateway, told = part.name in work.fleet.gateways, work.fleet.reserved_cores.get(part.name)
-    if told is None:
-        whole = default_reserve(room.capacity, gateway)
-        # From the last nodes on: models on demand are on the first one, beside the others.
-        kept = max(whole // count + (count - index <= whole % count), default_reserve(part.capacity, gateway and index == 0))
-    else:
-        kept = told // count + (index < told % count)
+    left = [part.capacity.usable_cores for part in parts]
+    for _core in range(min(_reserve(work, room), sum(left))):
+        left[max(range(len(parts)), key=lambda index: (left[index], not parts[index].on_demand, index))] -= 1
+    kept = [part.capacity.usable_cores - cores for part, cores in zip(parts, left)]
+    if room.name in work.fleet.reserved_cores:
+        return kept
+    gateway = room.name in work.fleet.gateways
+    return [max(cores, default_reserve(part.capacity, gateway and index == 0)) for index, (part, cores) in enumerate(zip(parts, kept))]
+
+
+def _threads(work: _Work, part: Room, kept: int, loads: Sequence[float]) -> Threads:
+    """The threads of a host, or of one of its memory nodes, which leaves so many cores to others."""
     return plan_threads(part.capacity, loads or [1.0], kept, (work.fleet.tuning.get(part.name) or {}).get("threads"))
 
 

@@ -146,7 +146,27 @@ def test_reserved_cores(reserved: dict[str, int], gateways: list[str], threads: 
 
 def test_reserved_cores_are_taken_from_nodes_in_turn() -> None:
     found = of(plan(dual(64 * GIB, 16), reserved_cores={"ai1": 3}))
-    assert [found[f"localai-node{node}"].models[0].threads for node in (0, 1)] == [6, 7]
+    assert [found[f"localai-node{node}"].models[0].threads for node in (0, 1)] == [7, 6]
+
+
+@pytest.mark.parametrize("reserved, instances, threads", [({}, 3, 3), ({"ai1": 1}, 3, 3), ({"ai1": 2}, 2, 2), ({"ai1": 3}, 2, 2)])
+def test_models_on_demand_beside_others_have_a_core_of_their_own(reserved: dict[str, int], instances: int, threads: int) -> None:
+    """On two nodes of two cores the other node gives the core that is reserved; where that does not do, one instance runs over both nodes."""
+    found = plan(dual(64 * GIB, 4), wants({"name": "r"}, {"name": "x", "residency": "on_demand"}), reserved_cores=reserved)
+    assert [sum(getattr(instance.models[0], each) for instance in of(found).values()) for each in ("threads", "threads_batch")] == [threads] * 2
+    assert len(of(found)) == instances and found.hosts["ai1"].budget_cores == max(1, 4 - reserved.get("ai1", 1))
+
+
+def test_a_core_is_reserved_where_the_models_on_demand_are_not() -> None:
+    """Memory puts the model on demand on the second node."""
+    found = of(plan(dual(32 * GIB, 4), wants({"name": "r"}, {"name": "x", "residency": "on_demand"}), {"r": header(6 * GIB), "x": header(5 * GIB)}))
+    assert {name: (instance.node, instance.models[0].threads) for name, instance in found.items()} == {
+        "localai-node0": (0, 1), "localai-ondemand": (1, 2)}
+
+
+def test_nodes_without_a_core_each_are_one_instance() -> None:
+    found = plan(dual(64 * GIB, 4), reserved_cores={"ai1": 3})
+    assert [instance.models[0].threads for instance in of(found).values()] == [found.hosts["ai1"].budget_cores] == [1]
 
 
 @pytest.mark.parametrize("cores, nodes, gateways, budgets", [(4, 2, [], 3), (8, 4, [], 7), (8, 4, ["ai1"], 6), (16, 2, [], 14), (8, 2, ["ai1"], 6)])
