@@ -60,8 +60,8 @@ def _in_order(
         if not held:
             refused[name] = _refusal(name, count, orders[-1] if orders else near, [host for host in free if host not in near], scope, fleet)
             continue
-        # Where no server holds the rest of it, the plan refuses it there, with the bytes.
-        sets[name] = next((each for each in held if _served(models[name], needs, rooms, scope, each[1])), held[-1])
+        # Where no server holds the rest of it, the plan refuses it there, with the least bytes.
+        sets[name] = next((each for each in held if _served(models[name], needs, rooms, scope, each[1])), min(held, key=lambda each: each[1].server_layers))
         free = [host for host in free if host not in sets[name][0]]
     return sets, refused
 
@@ -69,13 +69,13 @@ def _in_order(
 def _orders(rooms: Mapping[str, Room], near: Sequence[str], there: Collection[str], count: int) -> list[tuple[str, ...]]:
     """Workers to try: those that have the model already and the largest, then the largest of all; none where they are too few.
 
-    The largest one comes last, where the output matrix goes.
+    The largest one comes last, where the output matrix goes; then the smallest one, which may hold that alone and no layer.
     """
     found = []
     for first in (there, ()) if count <= len(near) else ():
         chosen = sorted(near, key=lambda host: (host not in first, -rooms[host].usable, host))[:count]  # pylint: disable=cell-var-from-loop
         found.append(tuple(sorted(chosen, key=lambda host: (rooms[host].usable, host))))
-    return found
+    return [*found, *(order[::-1] for order in found)]
 
 
 def _split(model: Model, needs: Needs, rooms: Mapping[str, Room], scope: Scope, order: Sequence[str]) -> Split | None:

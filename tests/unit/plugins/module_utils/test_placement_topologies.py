@@ -108,15 +108,22 @@ def test_a_model_that_its_workers_no_longer_hold_takes_larger_ones() -> None:
     assert before.shards["m"].workers == ("w1", "w2") and after.shards["m"].workers == ("w3", "w4") and not after.unmet
 
 
+WIDE = header(12 * GIB, parameters={**header().parameters, "block_count": 4},
+              tensors=(TensorGroup("Q4_K", "matrix", 32, 28, 8 * GIB), TensorGroup("Q6_K", "output", 32, 1, GIB)))
+
+
 def test_layers_that_no_share_of_memory_fits_are_packed() -> None:
     """By their shares the second worker would get a layer more than it holds."""
-    wide = header(12 * GIB, tensors=(TensorGroup("Q4_K", "matrix", 32, 28, 8 * GIB), TensorGroup("Q6_K", "output", 32, 1, GIB)))
-    wide = replace(wide, parameters={**wide.parameters, "block_count": 4})
     memory = _memory.Memory()
     rooms = [_budget.Room(name, host(), _sharding.WORKER_ANONYMOUS + int(size * GIB)) for name, size in (("w1", 3.6), ("w2", 4.1), ("w3", 5.7))]
-    found = _sharding.split(wide, memory, rooms)
+    found = _sharding.split(WIDE, memory, rooms)
     assert found and (found.server_layers, found.layers) == (0, (1, 1, 3))
     assert all(size <= room.usable for size, room in zip(found.bytes, rooms))
+
+
+def test_a_worker_too_small_for_a_layer_may_hold_the_output_matrix() -> None:
+    found = sharded(fleet(16, 2), of=WIDE)
+    assert not found.unmet and (found.shards["m"].workers, found.shards["m"].tensor_split) == (("w1", "w2"), "4,1")
 
 
 @pytest.mark.parametrize("more, fleet_more, topology, change", [
