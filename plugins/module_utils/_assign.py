@@ -5,15 +5,20 @@
 """Which models go to which hosts. First what every host is to have, then what stays, then what is new, then what must make room.
 
 Replicas stay where they are while they fit, so that a plan made from itself is itself, and a change moves only what must move.
+A model for every server is on each that holds none of those it is to be apart from: it has its place first, and makes way where one of them
+comes, on its last host only when that one has no other.
 """
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Callable, Mapping, Sequence
+from typing import Any, Callable, Dict, List, Mapping, Sequence, Tuple
 
 from ._budget import BASE_BYTES, Room
 from ._fleet import PACK, Model
 from ._memory import Memory
+
+_Elsewhere = Dict[str, List[Tuple[Tuple[Any, ...], Room]]]
+"""For each model where else it may go: ranks and rooms, the best first."""
 
 
 @dataclass
@@ -32,69 +37,97 @@ class Board:
         return self.memory(name, room.capacity.isa)
 
     def fits(self, name: str, room: Room) -> bool:
-        """Whether a model may join what is in the room."""
-        wanted = self.models[name].wanted
-        return (room.name not in self.placed[name] and room.holds(name, self.need(name, room), wanted.residency)
-                and not (self.apart[name] and self.apart[name].intersection(room.weights)))
+        """Whether a model may join what is in the room, where what makes way for it is away."""
+        away = self.away(name, room)
+        if room.name in self.placed[name] or len(away) < len(self.apart[name].intersection(room.weights)):
+            return False
+        need, residency = self.need(name, room), self.models[name].wanted.residency
+        return room.holds(name, need, residency) or bool(away) and room.without(away).holds(name, need, residency)
+
+    def offered(self, name: str, room: Room) -> Room:
+        """The room as a model would find it: what makes way for it is away."""
+        away = self.away(name, room)
+        return room.without(away) if away else room
+
+    def away(self, name: str, room: Room) -> list[str]:
+        """Models in the room that make way for this one: those for every server."""
+        return [other for other in self.apart[name].intersection(room.weights) if self.everywhere(other) and not self.everywhere(name)]
 
     def put(self, name: str, room: Room) -> None:
+        for other in self.away(name, room):
+            self.take(other, room)
         wanted = self.models[name].wanted
         room.add(name, self.need(name, room), wanted.residency, self.models[name].blob, wanted.weight)
         self.placed[name].add(room.name)
 
     def take(self, name: str, room: Room) -> None:
+        """Take a model away; those for every server that made way for it come back."""
         room.remove(name)
         self.placed[name].remove(room.name)
+        for other in sorted(self.apart[name].intersection(self.models)):
+            if self.lacks(other, room) and self.fits(other, room):
+                self.put(other, room)
 
     @property
     def short(self) -> int:
         """Places that models lack, all together."""
         return sum(self.unmet(name) for name in self.models)
 
-    def unmet(self, name: str) -> int:
-        """Places that a model lacks. One that goes everywhere need not be where those are that it keeps apart from."""
-        if self.models[name].replicas is not None or not self.apart[name]:
-            return max(0, self.missing(name))
-        free = [host for host in self.candidates[name] if host not in self.placed[name] and not self.apart[name].intersection(self.rooms[host].weights)]
-        return len(free) or int(not self.placed[name])
+    def everywhere(self, name: str) -> bool:
+        """Whether a model is for every server."""
+        return self.models[name].replicas is None
 
-    def missing(self, name: str) -> int:
-        """Replicas that a model lacks; for one that goes everywhere, the hosts that are left."""
-        return (self.models[name].replicas or len(self.candidates[name])) - len(self.placed[name])
+    def lacks(self, name: str, room: Room) -> bool:
+        """Whether a model is for every server and not on this one, though none is there that it is to be apart from."""
+        return (self.everywhere(name) and room.name not in self.placed[name] and not self.apart[name].intersection(room.weights)
+                and room.name in self.candidates[name])
+
+    def unmet(self, name: str) -> int:
+        """Places that a model lacks: replicas; of one for every server the hosts that lack it, and at least one of all."""
+        replicas, placed = self.models[name].replicas, len(self.placed[name])
+        if replicas is not None:
+            return max(0, replicas - placed)
+        return sum(self.lacks(name, self.rooms[host]) for host in self.candidates[name]) or int(not placed)
 
     def fitting(self, name: str) -> list[Room]:
         """The rooms that a model may join, the best first."""
-        return sorted((self.rooms[host] for host in self.candidates[name] if self.fits(name, self.rooms[host])), key=self._rank)
+        found = [self.rooms[host] for host in self.candidates[name] if self.fits(name, self.rooms[host])]
+        return sorted(found, key=lambda room: self.rank(name, room))
 
-    def fill(self, name: str) -> bool:
-        """Give a model what it lacks, as far as there is room; True when it got something."""
-        found = self.fitting(name)[:max(0, self.missing(name))]
-        for room in found:
+    def ousts(self, name: str, room: Room) -> bool:
+        """Whether a model for every server would make way here and be nowhere then."""
+        return any(len(self.placed[other]) == 1 for other in self.away(name, room))
+
+    def fill(self, name: str) -> list[Room]:
+        """Give a model what it lacks, as far as there is room; the rooms that it got."""
+        found = self.fitting(name)[:self.unmet(name)]
+        for index, room in enumerate(found):
+            if self.ousts(name, room):  # what came before made it the last one of another
+                found[index] = room = self.fitting(name)[0]
             self.put(name, room)
-        return bool(found)
+        return found
 
-    def _rank(self, room: Room) -> tuple[Any, ...]:
+    def rank(self, name: str, room: Room) -> tuple[Any, ...]:
+        """The best room for a model has the lowest."""
         if self.placement == PACK:  # used hosts first, the fullest of them; then the largest
-            return (not room.weights, room.usable - room.anonymous if room.weights else -room.usable, room.name)
-        return (room.wish - room.usable, room.load, room.name)
+            return (self.ousts(name, room), not room.weights, room.usable - room.anonymous if room.weights else -room.usable, room.name)
+        return (self.ousts(name, room), room.wish - room.usable, room.load, room.name)
 
 
 def place(board: Board, before: Mapping[str, Mapping[str, int]], first: Sequence[str] = ()) -> None:
     """Place every model. `before`: for each model the hosts that it is on, with its anonymous bytes there; `first`: models that choose before others."""
     board.placed.update({name: set() for name in board.models})
-    everywhere = [name for name, model in board.models.items() if model.replicas is None]
-    some = sorted((name for name in board.models if name not in everywhere), key=lambda name: (-_size(board, name), name))
-    for name in everywhere:
-        if not board.apart[name]:
-            board.fill(name)
-    for name in first:
+    everywhere = sorted((name for name in board.models if board.everywhere(name)), key=lambda name: bool(board.apart[name]))
+    some = sorted((name for name in board.models if not board.everywhere(name)), key=lambda name: (-_size(board, name), name))
+    yielding = [name for name in everywhere if board.apart[name]]
+    for name in (*everywhere[:len(everywhere) - len(yielding)], *first, *yielding):
         board.fill(name)
     _keep(board, some, before)
-    for name in some:
+    for name in (*yielding, *some, *some):  # the second time where others made way
         board.fill(name)
     _move(board, some)
-    for name in everywhere:
-        if board.apart[name]:  # where those that it keeps apart from are not
+    for name in yielding:
+        while board.unmet(name) and _make_way(board, name):
             board.fill(name)
 
 
@@ -108,49 +141,72 @@ def _keep(board: Board, names: Sequence[str], before: Mapping[str, Mapping[str, 
     """Replicas stay: first those that did not grow, the smallest first. What is left over is then the least."""
     kept = []
     for name in names:
+        alone = not any(board.everywhere(other) for other in board.apart[name].intersection(board.models))
         for host, bytes_before in before.get(name, {}).items():
             if host in board.candidates[name]:
                 now = board.need(name, board.rooms[host]).anonymous
-                kept.append((now > bytes_before, now, name, host))
-    for _grew, _now, name, host in sorted(kept):
-        if board.missing(name) > 0 and board.fits(name, board.rooms[host]):
+                kept.append((alone, now > bytes_before, now, name, host))
+    for _alone, _grew, _now, name, host in sorted(kept):
+        if board.unmet(name) and board.fits(name, board.rooms[host]):
             board.put(name, board.rooms[host])
 
 
 def _move(board: Board, some: Sequence[str]) -> None:
     """Make room for what has no place, until no single move helps. Each move gives a model a place more, so this ends."""
-    elsewhere: dict[str, list[Room]] = {}
-    short = [name for name in some if board.missing(name) > 0]
+    short = [name for name in some if board.unmet(name)]
+    elsewhere: _Elsewhere = {name: [] for name in some} if short else {}
+    _look_again(board, elsewhere, list(board.rooms.values()))
     while short:
         moved = False
         for name in short:
-            while board.missing(name) > 0 and _make_room(board, name, some, elsewhere):
-                elsewhere.clear()
+            while board.unmet(name) and _make_room(board, name, elsewhere):
                 moved = True
-        short = [name for name in short if board.missing(name) > 0] if moved else []
+        short = [name for name in short if board.unmet(name)] if moved else []
         for name in short:
-            board.fill(name)
+            _look_again(board, elsewhere, board.fill(name))
 
 
-def _make_room(board: Board, name: str, some: Sequence[str], elsewhere: dict[str, list[Room]]) -> bool:
-    """Move one replica of another model to another host, so that this model gets its place; the smallest that helps.
+def _look_again(board: Board, elsewhere: _Elsewhere, changed: Sequence[Room]) -> None:
+    """Have for each model the rooms that it may join, the best first, after these have changed."""
+    names = {room.name for room in changed}
+    for name, found in elsewhere.items():
+        same = [each for each in found if each[1].name not in names]
+        found[:] = sorted(same + [(board.rank(name, room), room) for room in changed if room.name in board.candidates[name] and board.fits(name, room)])
 
-    `elsewhere` remembers where else each model would fit, until something is moved.
+
+def _make_way(board: Board, name: str) -> bool:
+    """Move a replica that a model for every server is to be apart from to a host that lacks it, so that it comes to the host that is left.
+
+    Where it is nowhere, any other host does. No other model for every server may lose by it.
     """
-    for other in some:
-        if other not in elsewhere:
-            elsewhere[other] = board.fitting(other)[:2]
-    movable = {other for other in some if elsewhere[other]}
+    nowhere = not board.placed[name]
+    for other in sorted(board.apart[name].intersection(board.models)):
+        targets = [room for room in board.fitting(other) if (nowhere or board.lacks(name, room)) and not board.ousts(other, room)]
+        for room in [board.rooms[host] for host in sorted(board.placed[other])] if targets else ():
+            board.take(other, room)
+            if room.name in board.placed[name] and not any(board.lacks(each, room) for each in board.apart[other].intersection(board.models)):
+                board.put(other, min(targets, key=lambda each: not board.lacks(name, each)))
+                return True
+            board.put(other, room)
+    return False
+
+
+def _make_room(board: Board, name: str, elsewhere: _Elsewhere) -> bool:
+    """Move one replica of another model to another host, so that this model gets its place; the smallest that helps."""
+    movable = {other for other, found in elsewhere.items() if found}
     moves = []
     for host in board.candidates[name] if movable else ():
         room = board.rooms[host]
-        lacks = board.need(name, room).anonymous - room.left(board.models[name].wanted.residency) - BASE_BYTES
+        way = sum(board.need(each, room).anonymous + BASE_BYTES for each in board.away(name, room))
+        lacks = board.need(name, room).anonymous - room.left(board.models[name].wanted.residency) - BASE_BYTES - way
         for other in () if host in board.placed[name] else movable.intersection(room.weights):
             freed = board.need(other, room).anonymous
-            if freed >= lacks and any(target is not room for target in elsewhere[other]):
+            if freed >= lacks:
                 moves.append((freed, other, host))
     for _bytes, other, host in sorted(moves):
-        if _swap(board, name, other, board.rooms[host], next(room for room in elsewhere[other] if room.name != host)):
+        room, target = board.rooms[host], elsewhere[other][0][1]
+        if _swap(board, name, other, room, target):
+            _look_again(board, elsewhere, (room, target))
             return True
     return False
 

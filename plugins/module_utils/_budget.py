@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Mapping
+from typing import Collection, Mapping
 
 from ._capacity import Capacity, node_capacity, usable_nodes
 from ._errors import FleetError
@@ -87,6 +87,13 @@ class Room:
         memory = self.resident.pop(name) if name in self.resident else self.on_demand.pop(name)
         del self.blobs[name], self.weights[name]
         self._count(0 if name in self.stored else -memory.file)
+
+    def without(self, names: Collection[str]) -> Room:
+        """The room as it would be without these models."""
+        kept = [{name: value for name, value in each.items() if name not in names} for each in (self.resident, self.on_demand, self.blobs, self.weights)]
+        room = Room(self.name, self.capacity, self.usable, self.reserved, self.node, self.disk, self.stored, *kept)  # type: ignore[arg-type]
+        room._count(-sum({**self.resident, **self.on_demand}[name].file for name in names if name not in self.stored))
+        return room
 
     def join(self, name: str, source: Room) -> None:
         """Place a model that another room has."""

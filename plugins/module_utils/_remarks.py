@@ -33,7 +33,8 @@ def refusals(board: Board, needs: Needs, workers: Sequence[Room]) -> Iterable[Re
 
 
 def _refusal(board: Board, needs: Needs, name: str, room: Room, others: Sequence[str], workers: Sequence[Room]) -> Refusal:
-    wanted, memory = board.models[name].wanted, board.need(name, room)
+    """What keeps a model out of a room, with what would help."""
+    room, wanted, memory = board.offered(name, room), board.models[name].wanted, board.need(name, room)
     elsewhere = f" {some(others)} would hold it as it is." if others else ""
     neighbours = sorted(board.apart[name].intersection(room.weights))
     if neighbours:

@@ -78,6 +78,66 @@ def test_wishes_that_contradict_each_other(models: Any, labels: Any, text: str) 
         plan(servers(2), models, labels=labels)
 
 
+# a model for every server, apart from others
+
+def everywhere(*others: dict[str, Any], **more: Any) -> list[Any]:
+    """A large model for every server, apart from the first of the others."""
+    return wants({"name": "all", "context": 32_768, "apart_from": [others[0]["name"]], **more}, *others)
+
+
+@pytest.mark.parametrize("replicas, placed", [(1, ("ai3",)), (2, ("ai1", "ai3"))])
+@pytest.mark.parametrize("placement", ["spread", "pack"])
+def test_what_it_is_apart_from_goes_where_it_does_not_fit(placement: str, replicas: int, placed: tuple[str, ...]) -> None:
+    models = everywhere({"name": "one", "replicas": replicas})
+    found = plan({"ai1": host(8 * GIB), "ai2": host(8 * GIB), "ai3": just_fits(models[1])}, models, placement=placement)
+    assert not found.unmet and found.placement["one"] == placed and set(found.placement["all"]) == {"ai1", "ai2", "ai3"} - set(placed)
+
+
+def test_what_it_leaves_serves_others() -> None:
+    """`two` does not fit beside it on ai1, and does once `one` is there in its place."""
+    models = everywhere({"name": "one", "replicas": 1, "hosts": ["ai1"]}, {"name": "two", "replicas": 2, "context": 8192})
+    found = plan({"ai1": just_fits(*models[1:]), "ai2": host()}, models)
+    assert found.placement == {"all": ("ai2",), "one": ("ai1",), "two": ("ai1", "ai2")} and not found.unmet
+
+
+def test_two_that_it_is_apart_from_share_a_host_where_it_has_no_other() -> None:
+    models = everywhere({"name": "one", "replicas": 1, "apart_from": []}, {"name": "two", "replicas": 1, "hosts": ["ai2"], "apart_from": ["all"]})
+    found = plan({"ai1": host(8 * GIB), "ai2": host()}, models, placement="pack")
+    assert found.placement == {"all": ("ai1",), "one": ("ai2",), "two": ("ai2",)} and not found.unmet
+
+
+def test_a_refusal_does_not_count_what_would_make_way() -> None:
+    models = everywhere({"name": "one", "replicas": 1, "hosts": ["ai1"], "context": 65_536})
+    (refusal,) = plan({"ai1": just_fits(models[1], spare=-10 * MIB), "ai2": host()}, models).refused
+    assert (refusal.model, refusal.short_by) == ("one", 10 * MIB) and "beside all" not in refusal.reason
+
+
+def test_where_those_that_it_is_apart_from_are_everywhere_it_is_refused() -> None:
+    models = everywhere({"name": "one", "replicas": 2})
+    found = again(plan(servers(2), models[1:]), servers(2), models)
+    assert found.unmet == ("all",) and found.placement["one"] == ("ai1", "ai2")
+    assert all("apart from one" in item.reason and item.short_by == 0 for item in found.refused)
+
+
+def test_a_further_model_for_every_server_moves_only_what_it_must() -> None:
+    """`one` leaves to it the host that holds it; `two` stays, though a new start would place it elsewhere."""
+    models = everywhere({"name": "one", "replicas": 1}, {"name": "two", "replicas": 1})
+    hosts = {"ai1": host(), "ai2": host(), "ai3": just_fits(models[1])}
+    before = plan(hosts, [replace(models[1], hosts=("ai1",)), replace(models[2], hosts=("ai2",))])
+    after = again(before, hosts, models)
+    assert after.placement == {"all": ("ai1", "ai2"), "one": ("ai3",), "two": ("ai2",)} and moves(before, after) == 1
+    assert json.dumps(again(after, hosts, models).as_dict()) == json.dumps(after.as_dict())
+
+
+def test_a_further_model_for_every_server_makes_way_for_what_is_there() -> None:
+    """On ai1 it would not fit beside `two`, and it need not: `one` is there."""
+    models = everywhere({"name": "one", "replicas": 1}, {"name": "two", "replicas": 1})
+    hosts = {"ai1": just_fits(models[0], models[1], spare=10 * MIB), "ai2": host()}
+    before = plan(hosts, [replace(model, hosts=("ai1",)) for model in models[1:]])
+    after = again(before, hosts, models)
+    assert after.placement == {"all": ("ai2",), "one": ("ai1",), "two": ("ai1",)} and not after.unmet
+
+
 # spread and pack
 
 def test_spread_takes_the_emptiest_and_pack_the_fewest_hosts() -> None:
