@@ -13,7 +13,7 @@ description:
   - Returns the extra variables of this run that are questions to the plan, checked, and the content of the files that they name.
   - Only extra variables (C(-e)) are looked at, so that an inventory may use the same short names for something else.
   - The questions are V(explain), V(offline), V(topology), V(add_hosts), V(remove_hosts), V(model), and, of that model or of all,
-    V(source), V(quant), V(file), V(sha256), V(context), V(slots), V(kv_type), V(prompt_cache_mib) and V(replicas).
+    V(source), V(quant), V(file), V(sha256), V(context), V(slots), V(kv_type), V(prompt_cache_mib) and V(replicas), and of that model V(shards), V(0) for none.
 options:
   _terms:
     description: None.

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Collection, Mapping
+from typing import Collection, Mapping, TypeVar
 
 from ._capacity import Capacity, node_capacity, usable_nodes
 from ._errors import FleetError
@@ -40,6 +40,8 @@ NODE_CORES = 2
 DISK_BYTES = 1 << 30
 DISK_PERCENT = 5
 """A worker of LocalAI's distributed mode takes a new model only when this much of its disk, or that share, stays free."""
+
+Value = TypeVar("Value")
 
 
 @dataclass
@@ -90,8 +92,8 @@ class Room:
 
     def without(self, names: Collection[str]) -> Room:
         """The room as it would be without these models."""
-        kept = [{name: value for name, value in each.items() if name not in names} for each in (self.resident, self.on_demand, self.blobs, self.weights)]
-        room = Room(self.name, self.capacity, self.usable, self.reserved, self.node, self.disk, self.stored, *kept)  # type: ignore[arg-type]
+        room = Room(self.name, self.capacity, self.usable, self.reserved, self.node, self.disk, self.stored, _less(self.resident, names),
+                    _less(self.on_demand, names), _less(self.blobs, names), _less(self.weights, names))
         room._count(-sum({**self.resident, **self.on_demand}[name].file for name in names if name not in self.stored))
         return room
 
@@ -105,6 +107,10 @@ class Room:
         parts = ((self.resident, RESIDENT), (self.on_demand, ON_DEMAND))
         self.anonymous = sum(anonymous_of(models, residency) for models, residency in parts)
         self.wish = self.anonymous + sum(files_of(models, residency, self.blobs) for models, residency in parts)
+
+
+def _less(items: Mapping[str, Value], names: Collection[str]) -> dict[str, Value]:
+    return {name: value for name, value in items.items() if name not in names}
 
 
 def anonymous_of(models: Mapping[str, Memory], residency: str) -> int:

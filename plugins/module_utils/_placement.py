@@ -67,7 +67,7 @@ def plan_fleet(hosts: Mapping[str, Capacity], models: Sequence[Model], topology:
     notes: list[str] = []
     planned = {name: _planned_host(work, room, notes) for name, room in rooms.items()}
     planned = _same_threads(planned) if found.topology == DISTRIBUTED else planned
-    refused += refusals(board, work.needs, spare)
+    refused += refusals(board, work.needs, spare, fleet)
     return Plan(
         found.topology, planned, {name: tuple(sorted(board.placed[name])) for name in work.models}, shards, tuple(refused),
         tuple(warnings(rooms, planned, fleet)), (*advice(board, work.needs, shards, fleet, found.topology), *notes),

@@ -34,7 +34,7 @@ class Scope:
 
 
 def scope(hosts: Mapping[str, Capacity], models: Sequence[Model], topology: str, fleet: Fleet) -> Scope:
-    """Sort hosts into roles and models onto hosts. FleetError for damaged capacities, and for roles, pins, labels, replicas or neighbours that cannot be."""
+    """Sort hosts into roles and models onto hosts. FleetError for damaged capacities, and for roles, pins or neighbours that cannot be."""
     names = [model.name for model in models]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
@@ -85,21 +85,13 @@ def _topology(topology: str, models: Sequence[Model], servers: Sequence[str], wo
 
 
 def _candidates(model: Model, serving: Sequence[str], fleet: Fleet) -> tuple[str, ...]:
-    """The hosts that a model may run on: its pins that carry its labels."""
+    """The hosts that a model may run on: its pins that carry its labels. Where they are fewer than it asks for, the plan refuses it."""
     wanted = model.wanted
     absent = sorted(set(wanted.hosts) - set(serving))
     if absent:
         raise FleetError("A model is pinned to a host that is not a server", f"model {model.name}, hosts", ", ".join(absent),
                          f"The servers are {some(serving)}.")
-    found = tuple(name for name in serving if name in (wanted.hosts or serving) and set(wanted.labels) <= set(fleet.labels.get(name, ())))
-    if not found:
-        known = sorted({label for labels in fleet.labels.values() for label in labels})
-        raise FleetError("No server carries the labels that a model asks for", f"model {model.name}, labels", ", ".join(wanted.labels),
-                         f"Known labels are {some(known) or 'none'}: set common_labels of a host.")
-    if (model.replicas or 0) > len(found):
-        raise FleetError("A model is wanted on more servers than there are", f"model {model.name}, replicas", f"{model.replicas}, {len(found)} possible",
-                         "Lower replicas, or leave it out for every server.")
-    return found
+    return tuple(name for name in serving if name in (wanted.hosts or serving) and set(wanted.labels) <= set(fleet.labels.get(name, ())))
 
 
 def _apart(models: Sequence[Model], candidates: Mapping[str, Sequence[str]]) -> dict[str, frozenset[str]]:

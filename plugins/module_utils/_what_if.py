@@ -21,9 +21,9 @@ from ._plan import some
 from ._plan_view import plural
 from ._presets import expanded
 
-MODEL_OPTIONS = ("source", "quant", "file", "sha256", "context", "slots", "kv_type", "prompt_cache_mib", "replicas")
-NUMBERS = ("context", "slots", "prompt_cache_mib", "replicas")
-OF_ONE_MODEL = ("source", "quant", "file", "sha256")
+MODEL_OPTIONS = ("source", "quant", "file", "sha256", "context", "slots", "kv_type", "prompt_cache_mib", "replicas", "shards")
+NUMBERS = ("context", "slots", "prompt_cache_mib", "replicas", "shards")
+OF_ONE_MODEL = ("source", "quant", "file", "sha256", "shards")
 QUESTIONS = ("explain", "offline", "topology", "add_hosts", "remove_hosts", "model", *MODEL_OPTIONS)
 CLOSE = 0.85
 """From this likeness on, a name is taken for a question with a slip of the pen."""
@@ -207,20 +207,21 @@ def _plain(cores: int, memory: int, capacities: Mapping[str, Any]) -> tuple[dict
 
 def _models(asked: Asked, wanted: Sequence[Mapping[str, Any]]) -> tuple[list[dict[str, Any]], list[str]]:
     options, models = dict(asked.options), [dict(item) for item in wanted]
+    changes = {name: value or None if name == "shards" else value for name, value in options.items()}  # no shards: it is not split
     if not options:
         return models, []
     told = ", ".join(f"{name} {value}" for name, value in options.items())
     if not asked.model:
-        return [{**item, **options} for item in models], [f"every model with {told}"]
+        return [{**item, **changes} for item in models], [f"every model with {told}"]
     name = next((item.get("name") for item in models if asked.model == item.get("name") or asked.model in _names_in(item, "aliases")), None)
     if name:
-        return [{**item, **options} if item.get("name") == name else item for item in models], [f"{name} with {told}"]
+        return [{**item, **changes} if item.get("name") == name else item for item in models], [f"{name} with {told}"]
     if "source" not in options:
         names = [str(name) for item in models for name in (item.get("name"), *_names_in(item, "aliases"))]
         near = get_close_matches(asked.model, names, n=1, cutoff=0)
         raise FleetError("The model is not wanted, and no source is given for it", "model", asked.model,
                          f"{f'The nearest wanted one is {near[0]}. ' if near else ''}Add another with -e source=hf://OWNER/REPOSITORY.")
-    return [*models, {"name": asked.model, **options}], [f"{asked.model} too, with {told}"]
+    return [*models, {"name": asked.model, **changes}], [f"{asked.model} too, with {told}"]
 
 
 def _unpinned(models: Sequence[dict[str, Any]], removed: Sequence[str]) -> tuple[list[dict[str, Any]], str]:

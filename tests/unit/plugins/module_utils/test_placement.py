@@ -261,7 +261,6 @@ def test_a_neighbour_that_is_not_planned_is_no_neighbour() -> None:
 @pytest.mark.parametrize("hosts, models, headers, more, text", [
     ({}, [want()], None, {}, "no server to plan for"), (host(), [want(), want()], None, {}, "the same name.*m"),
     (host(), [want(hosts=["ai9"])], None, {}, "pinned to a host that is not a server.*ai9.*ai1"),
-    (host(), [want(replicas=2)], None, {}, "more servers than there are"),
     ({"a": host(), "b": host()}, [want()], None, {"topology": "standalone"}, "standalone fleet has one server"),
     (host(), [want()], None, {"topology": "ring"}, "topology is not known"),
     (host(memory_total_bytes=None), [want()], None, {}, "memory of a host is not known"),

@@ -69,13 +69,24 @@ def test_no_host_left_apart_is_refused_without_bytes() -> None:
     assert "apart from a" in found.refused[0].reason
 
 
-@pytest.mark.parametrize("models, labels, text", [
-    (wants({"name": "a", "labels": ["gpu"]}), {"ai1": ["fast"]}, "No server carries the labels.*gpu.*fast"),
-    (wants({"name": "a", "labels": ["fast"], "replicas": 2}), {"ai1": ["fast"]}, "2, 1 possible"),
-    (wants({"name": "a", "apart_from": ["b"]}, {"name": "b"}), {}, "both wanted on every server.*a and b")])
-def test_wishes_that_contradict_each_other(models: Any, labels: Any, text: str) -> None:
-    with pytest.raises(FleetError, match=text):
-        plan(servers(2), models, labels=labels)
+def test_two_models_apart_for_every_server_contradict_each_other() -> None:
+    with pytest.raises(FleetError, match="both wanted on every server.*a and b"):
+        plan(servers(2), wants({"name": "a", "apart_from": ["b"]}, {"name": "b"}))
+
+
+@pytest.mark.parametrize("more, placed, sentence", [
+    ({"labels": ["gpu", "big"]}, (), "a is wanted on every server with the labels gpu, big, and there is none. "
+     "Set common_labels of a host; known labels are fast."),
+    ({"labels": ["gpu"], "replicas": 1, "shards": 1}, (), "a is wanted on 1 server with the labels gpu, and there is none. Set common_labels"),
+    ({"labels": ["fast"], "replicas": 2}, ("ai1",), "a is wanted on 2 servers with the labels fast, and there is 1. Lower replicas, or set common_labels"),
+    ({"replicas": 3}, ("ai1", "ai2"), "a is wanted on 3 servers, and there are 2. Lower replicas, or add a host.")])
+def test_fewer_servers_than_a_model_asks_for_are_a_refusal(more: dict[str, Any], placed: tuple[str, ...], sentence: str) -> None:
+    """The others have their plan all the same."""
+    workers = {"w1": host()} if "shards" in more else {}
+    found = plan({**servers(2), **workers}, wants({"name": "a", **more}, {"name": "b"}), labels={"ai1": ["fast"]}, workers=list(workers))
+    (refusal,) = found.refused
+    assert (refusal.model, refusal.host, refusal.short_by, found.unmet) == ("a", "ai1", 0, ("a",)) and refusal.reason.startswith(sentence)
+    assert found.placement == {"a": placed, "b": ("ai1", "ai2")}
 
 
 # a model for every server, apart from others

@@ -32,6 +32,8 @@ def test_without_a_question_nothing_changes() -> None:
     ({"model": "gpt-4", "context": 512}, [WANTED[0], {**WANTED[1], "context": 512}], "n with context 512"),
     ({"model": "o", "source": "hf://a/o", "quant": "Q8_0"}, [*WANTED, {"name": "o", "source": "hf://a/o", "quant": "Q8_0"}],
      "o too, with source hf://a/o, quant Q8_0"),
+    ({"model": "n", "shards": "2"}, [WANTED[0], {**WANTED[1], "shards": 2}], "n with shards 2"),
+    ({"model": "n", "shards": 0}, [WANTED[0], {**WANTED[1], "shards": None}], "n with shards 0"),
     ({"model": "m", "source": "hf://a/o"}, [{**WANTED[0], "source": "hf://a/o"}, WANTED[1]], "m with source hf://a/o")])
 def test_other_models_and_options(variables: dict[str, Any], wanted: list[Any], note: str) -> None:
     made = imagined(**variables)
