@@ -11,13 +11,13 @@ comes, on its last host only when that one has no other.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Callable, Dict, List, Mapping, Sequence, Tuple
+from typing import Any, Callable, Mapping, Sequence
 
 from ._budget import BASE_BYTES, Room
 from ._fleet import PACK, Model
 from ._memory import Memory
 
-_Elsewhere = Dict[str, List[Tuple[Tuple[Any, ...], Room]]]
+_Elsewhere = dict[str, list[tuple[tuple[Any, ...], Room]]]
 """For each model where else it may go: ranks and rooms, the best first."""
 
 
