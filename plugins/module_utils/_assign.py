@@ -123,12 +123,16 @@ def place(board: Board, before: Mapping[str, Mapping[str, int]], first: Sequence
     for name in (*everywhere[:len(everywhere) - len(yielding)], *first, *yielding):
         board.fill(name)
     _keep(board, some, before)
-    for name in (*yielding, *some, *some):  # the second time where others made way
+    for name in (*yielding, *some):
         board.fill(name)
-    _move(board, some)
     for name in yielding:
         while board.unmet(name) and _make_way(board, name):
             board.fill(name)
+    for name in some:  # where others made way
+        board.fill(name)
+    _move(board, some)
+    for name in yielding:
+        board.fill(name)
 
 
 def _size(board: Board, name: str) -> int:
@@ -138,7 +142,7 @@ def _size(board: Board, name: str) -> int:
 
 
 def _keep(board: Board, names: Sequence[str], before: Mapping[str, Mapping[str, int]]) -> None:
-    """Replicas stay: first those that did not grow, the smallest first. What is left over is then the least."""
+    """Replicas stay: first those that others make way for, then those that did not grow, the smallest first. What is left over is then the least."""
     kept = []
     for name in names:
         alone = not any(board.everywhere(other) for other in board.apart[name].intersection(board.models))

@@ -43,7 +43,8 @@ def _too_few(board: Board, name: str, fleet: Fleet) -> Refusal:
     known = sorted({label for labels in fleet.labels.values() for label in labels})
     cure = f"set common_labels of a host; known labels are {some(known) or 'none'}." if wanted.labels else "add a host."
     do = f"Lower replicas, or {cure}" if may else cure[0].upper() + cure[1:]
-    return Refusal(name, next(iter(may or board.rooms)), f"{name} is wanted on {asked}, and {there}. {do}", 0, {})
+    host = next((host for host in board.rooms if host not in may), min(board.rooms))
+    return Refusal(name, host, f"{name} is wanted on {asked}, and {there}. {do}", 0, {})
 
 
 def _refusal(board: Board, needs: Needs, name: str, room: Room, others: Sequence[str], workers: Sequence[Room]) -> Refusal:
