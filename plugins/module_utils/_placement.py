@@ -19,7 +19,7 @@ from ._fleet import DISTRIBUTED, FEDERATED, SHARDED, Fleet, Model
 from ._instances import arrange, frontend, instances, weights
 from ._needs import Needs, kind_of
 from ._plan import INSTANCE, WORKER, Instance, Plan, PlannedHost, PlannedModel, Shard, Worker, some
-from ._remarks import advice, refusals, warnings
+from ._remarks import advice, refusals, too_few, warnings
 from ._scope import Scope, deployed_limits, previously, scope
 from ._sharding import WORKER_FILES, Split, bytes_per_token, network_milliseconds
 from ._speed import expected
@@ -67,7 +67,7 @@ def plan_fleet(hosts: Mapping[str, Capacity], models: Sequence[Model], topology:
     notes: list[str] = []
     planned = {name: _planned_host(work, room, notes) for name, room in rooms.items()}
     planned = _same_threads(planned) if found.topology == DISTRIBUTED else planned
-    refused += refusals(board, work.needs, spare, fleet)
+    refused += [*too_few(work.models, found, fleet), *refusals(board, work.needs, spare)]
     return Plan(
         found.topology, planned, {name: tuple(sorted(board.placed[name])) for name in work.models}, shards, tuple(refused),
         tuple(warnings(rooms, planned, fleet)), (*advice(board, work.needs, shards, fleet, found.topology), *notes),

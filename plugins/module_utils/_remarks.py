@@ -9,10 +9,11 @@ from typing import Any, Iterable, Mapping, Sequence
 
 from ._assign import Board
 from ._budget import Room, more_disk, more_memory
-from ._fleet import DISTRIBUTED, Fleet
+from ._fleet import DISTRIBUTED, Fleet, Model
 from ._needs import Needs
 from ._plan import RESIDENT, Instance, PlannedHost, Refusal, Shard, gib, some
 from ._plan_view import plural
+from ._scope import Scope
 from ._sharding import server_part, split
 from ._threads import default_reserve, proposed_reserve
 from ._tuning import told
@@ -22,29 +23,29 @@ SMALL_MEMORY_BYTES = 3_750_000_000
 SMALL_CORES = 2
 
 
-def refusals(board: Board, needs: Needs, workers: Sequence[Room], fleet: Fleet) -> Iterable[Refusal]:
-    """For each model on fewer hosts than asked for, every host that it may run on and that has no place for it; first where those are too few."""
+def too_few(models: Mapping[str, Model], scope: Scope, fleet: Fleet) -> Iterable[Refusal]:
+    """For each model that asks for more hosts than may run it, one that may not where there is one."""
+    known = some(sorted({label for labels in fleet.labels.values() for label in labels})) or "none"
+    for name, model in models.items():
+        may, labels = scope.candidates[name], model.wanted.labels
+        if len(may) < (model.replicas or 1):
+            asked = (plural(model.replicas, "server") if model.replicas else "every server") + (f" with the labels {', '.join(labels)}" if labels else "")
+            there = f"there are {len(may)}" if len(may) > 1 else "there is 1" if may else "there is none"
+            do = f"set common_labels of a host; known labels are {known}." if labels else "add a host."
+            do = f"Lower replicas, or {do}" if may else do[0].upper() + do[1:]
+            host = next((host for host in scope.serving if host not in may), scope.serving[0])
+            yield Refusal(name, host, f"{name} is wanted on {asked}, and {there}. {do}", 0, {})
+
+
+def refusals(board: Board, needs: Needs, workers: Sequence[Room]) -> Iterable[Refusal]:
+    """For each model on fewer hosts than asked for, every host that it may run on and that has no place for it."""
     for name in board.models:
         if not board.unmet(name):
             continue
-        if len(board.candidates[name]) < (board.models[name].replicas or 1):
-            yield _too_few(board, name, fleet)
         others = tuple(host for host, room in board.rooms.items() if host not in board.candidates[name] and board.fits(name, room))
         for host in board.candidates[name]:
             if host not in board.placed[name] and not board.fits(name, board.rooms[host]):
                 yield _refusal(board, needs, name, board.rooms[host], others, workers)
-
-
-def _too_few(board: Board, name: str, fleet: Fleet) -> Refusal:
-    """Fewer hosts may run the model than it asks for."""
-    wanted, replicas, may = board.models[name].wanted, board.models[name].replicas, board.candidates[name]
-    asked = (plural(replicas, "server") if replicas else "every server") + (f" with the labels {', '.join(wanted.labels)}" if wanted.labels else "")
-    there = f"there are {len(may)}" if len(may) > 1 else "there is 1" if may else "there is none"
-    known = sorted({label for labels in fleet.labels.values() for label in labels})
-    cure = f"set common_labels of a host; known labels are {some(known) or 'none'}." if wanted.labels else "add a host."
-    do = f"Lower replicas, or {cure}" if may else cure[0].upper() + cure[1:]
-    host = next((host for host in board.rooms if host not in may), min(board.rooms))
-    return Refusal(name, host, f"{name} is wanted on {asked}, and {there}. {do}", 0, {})
 
 
 def _refusal(board: Board, needs: Needs, name: str, room: Room, others: Sequence[str], workers: Sequence[Room]) -> Refusal:

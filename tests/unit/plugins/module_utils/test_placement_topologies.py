@@ -170,7 +170,8 @@ def test_a_server_too_small_for_its_part_is_refused() -> None:
 
 
 def test_workers_without_memory_are_refused() -> None:
-    assert "output matrix" in sharded(fleet(1, 1)).refused[0].reason
+    (refusal,) = sharded(fleet(1, 1)).refused
+    assert "output matrix" in refusal.reason
 
 
 def test_a_model_that_fits_nowhere_is_told_how_many_workers_would_hold_it() -> None:
