@@ -45,7 +45,7 @@ def work_bytes(shape: Header, model: Shape, settings: Settings, cells: Cells) ->
     halves = any(group.type in ("F16", "BF16") and group.role in ("matrix", "experts") for group in shape.tensors or ())
     hidden = largest_of((named("feed_forward_length", _dense_width(shape)), named("experts_used", used) * _expert_width(shape), _query(shape, model),
                          named("inner", largest(shape.get("ssm.inner_size"))), named("embedding", model.embedding)))
-    work = rows * hidden * 2 if halves else rows * hidden * 73 // 64  # 292 bytes for 256 elements of Q8_K
+    work = rows * hidden * 2 if halves else rows * hidden * 5 // 4  # 292 bytes for 256 elements of Q8_K, and what is free beside in the heap
     left = formula(0)
     if not settings.flash_attention and model.heads and not uncached(model):
         work = largest_of((work, 2 * rows * named("heads", model.heads) * cells.full))

@@ -213,17 +213,17 @@ PLACES, GRAPHS = 8 * 10_273, 3 * 430
 
 
 @pytest.mark.parametrize("tokenizer, more, want", [
-    ("llama", {}, 45 + PLACES), ("bert", {}, 45 + PLACES + 5 / 8 * MIB), ("rwkv", {}, 45 + PLACES + 17 / 8 * MIB + 180_000),
-    ("t5", {}, 45 + PLACES + 17 / 8 * MIB + 350_000),
-    ("gpt2", {"merge_count": 10}, 90 + 2 * PLACES + 17 / 8 * MIB + (98 + 36) * 10), ("gemma4", {"merge_count": 10}, 45 + 2 * PLACES + 17 / 8 * MIB + 134 * 10),
+    ("llama", {}, 38 + PLACES), ("bert", {}, 38 + PLACES + 9 / 16 * MIB), ("rwkv", {}, 38 + PLACES + 17 / 8 * MIB + 180_000),
+    ("t5", {}, 38 + PLACES + 17 / 8 * MIB + 352_000),
+    ("gpt2", {"merge_count": 10}, 90 + 2 * PLACES + 17 / 8 * MIB + (98 + 36) * 10), ("gemma4", {"merge_count": 10}, 38 + 2 * PLACES + 17 / 8 * MIB + 134 * 10),
     ("gpt2", {}, 90 + 2 * PLACES + 17 / 8 * MIB + 134 * 2250),
-    ("llama", {"tensor_count": 7}, 45 + PLACES + 450 * 7), ("llama", {"tensor_count": 200}, 45 + PLACES + 450 * 200 + GRAPHS * (1600 - 1024)),
-    ("llama", {"architecture": "qwen35"}, 45 + PLACES + GRAPHS * (4000 - 1024)), ("none", {}, 17 / 8 * MIB - 136_000 - 12_000 - 28_000)])
+    ("llama", {"tensor_count": 7}, 38 + PLACES + 450 * 7), ("llama", {"tensor_count": 200}, 38 + PLACES + 450 * 200 + GRAPHS * (1600 - 1024)),
+    ("llama", {"architecture": "qwen35"}, 38 + PLACES + GRAPHS * (4000 - 1024)), ("none", {}, 17 / 8 * MIB - 136_000 - 12_000 - 28_000)])
 def test_base_grows_with_the_tokenizer_and_the_tensors(tokenizer: str, more: dict[str, Any], want: float) -> None:
     header = replace(model("llama", 4, 64, 128, 4, 2, 16, vocabulary=1000, tokenizer=tokenizer), **more)
     tokens = 136_000 + 12_000 + 44_000 - 4000 - 12_000  # in tables, to choose from, and free, where logits and choices lie
     fixed = 3 * MIB + tokens + GRAPHS * 1024 + 320 * 100
-    assert run(header, 100).base == want + fixed + 100 * 128 * 73 // 64 + MIB - 8 * 100 * 64  # products' room, less what prompts do not touch
+    assert run(header, 100).base == want + fixed + 100 * 128 * 5 // 4 + MIB - 8 * 100 * 64  # products' room, less what prompts do not touch
 
 
 @pytest.mark.parametrize("less, more", [(20_130, 20_131), (28_017, 28_016)])
@@ -241,7 +241,7 @@ def test_a_cache_lies_in_the_room_of_the_files_lists() -> None:
     header = replace(model("llama", 4, 64, 128, 4, 2, 16, vocabulary=1000, tokenizer="gpt2"), merge_count=5000)
     small, large = (run(header, context) for context in (100, 400))
     assert small.kv_full == 131_072 < 32 * 5000 < large.kv_full == 262_144
-    free = small.kv_full + 320 * 300 + (400 - 100) * 128 * 73 // 64 - 8 * 300 * 64
+    free = small.kv_full + 320 * 300 + (400 - 100) * 128 * 5 // 4 - 8 * 300 * 64
     assert large.base - small.base == pytest.approx(free, abs=1)
 
 
