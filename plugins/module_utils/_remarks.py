@@ -48,14 +48,14 @@ def refusals(board: Board, needs: Needs, workers: Sequence[Room]) -> Iterable[Re
                 yield _refusal(board, needs, name, board.rooms[host], others, workers)
 
 
-def _refusal(board: Board, needs: Needs, name: str, room: Room, others: Sequence[str], workers: Sequence[Room]) -> Refusal:
+def _refusal(board: Board, needs: Needs, name: str, room: Room, others: tuple[str, ...], workers: Sequence[Room]) -> Refusal:
     """What keeps a model out of a room, with what would help."""
     room, wanted, memory = board.offered(name, room), board.models[name].wanted, board.need(name, room)
     elsewhere = f" {some(others)} would hold it as it is." if others else ""
     neighbours = sorted(board.apart[name].intersection(room.weights))
     if neighbours:
         reason = f"{name} is to be apart from {some(neighbours)}, which {room.name} has. Lower replicas, or add a host.{elsewhere}"
-        return Refusal(name, room.name, reason, 0, {}, tuple(others))
+        return Refusal(name, room.name, reason, 0, {}, others)
     left = room.left(wanted.residency)
     lacks = memory.anonymous - left
     if lacks <= 0:
@@ -63,14 +63,14 @@ def _refusal(board: Board, needs: Needs, name: str, room: Room, others: Sequence
         short = more_disk(room, lacks)
         reason = (f"{name} has a file of {gib(memory.file)}, and {room.name} has {gib(room.disk or 0)} of disk for it beside what must stay free: "
                   f"{_short(lacks, short)}. Free some disk, or choose another host.{elsewhere}")
-        return Refusal(name, room.name, reason, short, {}, tuple(others))
+        return Refusal(name, room.name, reason, short, {}, others)
     change = needs.nearest(name, room.capacity.isa, left) or _split_change(needs, name, room, workers)
     others_there = f" beside {some(sorted(room.weights))}" if room.weights else ""
     has = f"has {gib(left)}" if left >= 0 else f"lacks {gib(-left)} even for an empty container"
     short = more_memory(room, lacks)
     reason = (f"{name} needs {gib(memory.anonymous)} of memory besides its file, and {room.name} {has}{others_there}: "
               f"{_short(lacks, short)}. {_way_out(change)}{elsewhere}")
-    return Refusal(name, room.name, reason, short, change, tuple(others))
+    return Refusal(name, room.name, reason, short, change, others)
 
 
 def _short(lacks: int, short: int) -> str:
