@@ -117,10 +117,10 @@ class Board:
 def place(board: Board, before: Mapping[str, Mapping[str, int]], first: Sequence[str] = ()) -> None:
     """Place every model. `before`: for each model the hosts that it is on, with its anonymous bytes there; `first`: models that choose before others."""
     board.placed.update({name: set() for name in board.models})
-    everywhere = sorted((name for name in board.models if board.everywhere(name)), key=lambda name: bool(board.apart[name]))
     some = sorted((name for name in board.models if not board.everywhere(name)), key=lambda name: (-_size(board, name), name))
-    yielding = [name for name in everywhere if board.apart[name]]
-    for name in (*everywhere[:len(everywhere) - len(yielding)], *first, *yielding):
+    yielding = [name for name in board.models if board.everywhere(name) and board.apart[name]]
+    staying = [name for name in board.models if board.everywhere(name) and not board.apart[name]]
+    for name in (*staying, *first, *yielding):
         board.fill(name)
     _keep(board, some, before)
     for name in (*yielding, *some):
