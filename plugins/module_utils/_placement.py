@@ -106,17 +106,14 @@ def _placed(work: _Work, rooms: dict[str, Room]) -> Board:
 
 
 def _tried(work: _Work, rooms: Mapping[str, Room], before: Mapping[str, Mapping[str, int]], first: Sequence[str]) -> Board:
-    board = _board(work, rooms)
-    place(board, before, first)
-    return board
-
-
-def _board(work: _Work, rooms: Mapping[str, Room]) -> Board:
+    """Every model placed on rooms that were empty."""
     found = work.scope
     stored = {host: {name for name, hosts in work.hosts_before.items() if host in hosts} for host in found.serving}
     fresh = {name: replace(rooms[name], resident={}, on_demand={}, blobs={}, weights={}, stored=frozenset(stored[name])) for name in found.serving}
     candidates = {name: () if model.wanted.shards and name not in work.splits else found.candidates[name] for name, model in work.models.items()}
-    return Board(fresh, work.models, candidates, found.apart, work.needs.memory, work.fleet.placement)
+    board = Board(fresh, work.models, candidates, found.apart, work.needs.memory, work.fleet.placement)
+    place(board, before, first)
+    return board
 
 
 def _shards(work: _Work, board: Board) -> dict[str, Shard]:
