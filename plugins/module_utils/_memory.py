@@ -64,6 +64,8 @@ GRAPH_BYTES, SCHEDULE_BYTES = 430, 244
 """Bytes a node of that room takes in each graph (one to reserve, one that gives an output, one that does not), and in each of four lists of the scheduler."""
 GROWN_BYTES = 13 * MIB // 16
 """What an encoder's tables leave free where they have grown for 0.97 to 1.35 times as many tokens; 0.5 to 0.8 MiB measured."""
+JOINED = frozenset(("phi3", "chatglm", "glm4"))
+"""Architectures with gate and up in one tensor."""
 NO_TOKENIZER = frozenset(("none", "no_vocab"))
 PAIRS = frozenset(("gpt2", "gemma4"))
 """Tokenizers of byte-pair encoding."""
@@ -135,7 +137,7 @@ def formulas(shape: Header, settings: Settings) -> dict[str, Formula]:
     caches = [found[name] for name in ("output", "kv_full", "kv_window", "state")]
     free = _free(shape, settings, caches, _nodes(shape, cells), work, _read_buffer(shape, settings, repack))
     rewritten = bool(repacked(shape, REWRITING, model.cached)[0].value)
-    beside = _engine(shape, settings, cells, rewritten) + _answer(shape, settings) + work + (largest_of((left, free)) if left.value else free)
+    beside = _engine(shape, settings, cells, rewritten) + _answer(shape, settings) + work + left + free
     found["base"] = largest_of((0, beside - unread_bytes(model, settings, cells)))
     total = formula(0)
     for name in ANONYMOUS:
@@ -243,7 +245,7 @@ def _read_buffer(shape: Header, settings: Settings, repack: Formula) -> Formula:
     """Weights that are read and rewritten pass through a buffer as large as the largest, of which the C library keeps up to 32 MiB."""
     if settings.mmap or not repack.value:
         return formula(0)
-    width, expert = largest(shape.get("feed_forward_length")), largest(shape.get("expert_feed_forward_length"))
+    width, expert = largest(shape.get("feed_forward_length")) * (2 if shape.architecture in JOINED else 1), largest(shape.get("expert_feed_forward_length"))
     widest = largest_of((named("feed_forward_length", width), 2 * named("inner", largest(shape.get("ssm.inner_size"))),
                          named("experts", largest(shape.get("expert_count"))) * named("expert_width", expert or width)))
     size = named("embedding", shape.get("embedding_length")) * widest * 9 // 16
