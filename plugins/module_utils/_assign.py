@@ -13,7 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Callable, Mapping, Sequence
 
-from ._budget import BASE_BYTES, Room
+from ._budget import Room
 from ._fleet import PACK, Model
 from ._memory import Memory
 
@@ -201,8 +201,8 @@ def _make_room(board: Board, name: str, elsewhere: _Elsewhere) -> bool:
     moves = []
     for host in board.candidates[name] if movable else ():
         room = board.rooms[host]
-        way = sum(board.need(each, room).anonymous + BASE_BYTES for each in board.away(name, room))
-        lacks = board.need(name, room).anonymous - room.left(board.models[name].wanted.residency) - BASE_BYTES - way
+        way = sum(board.need(each, room).anonymous + room.base for each in board.away(name, room))
+        lacks = board.need(name, room).anonymous - room.left(board.models[name].wanted.residency) - room.base - way
         for other in () if host in board.placed[name] else movable.intersection(room.weights):
             freed = board.need(other, room).anonymous
             if freed >= lacks:

@@ -33,6 +33,9 @@ SERVER_FILES = 96 * MIB
 """Page cache of the server's and the engine's programs: 76 and 20 MiB RssFile, seen on LocalAI v4.9.0."""
 BASE_BYTES = SERVER_ANONYMOUS + SERVER_TMP
 """What an instance takes before it has a model."""
+THREAD_BYTES = MIB // 2
+"""What a thread keeps for products in tiles; a model is planned with that of `PLANNED_THREADS`. Up to 0.55 MiB a thread measured."""
+PLANNED_THREADS = 2
 ON_DEMAND_LOADED = 2
 """On-demand models whose memory is planned: LocalAI keeps a second one when cold requests for two come at once."""
 NODE_CORES = 2
@@ -67,12 +70,23 @@ class Room:
         """Expected load a core; exact sums, so that the order of placing does not show."""
         return math.fsum(self.weights.values()) / self.capacity.usable_cores
 
+    @property
+    def base(self) -> int:
+        """What an instance takes before it has a model, with what the threads of its models keep: together they are no more than the cores."""
+        return BASE_BYTES + THREAD_BYTES * max(0, self.capacity.usable_cores - PLANNED_THREADS)
+
     def left(self, residency: str) -> int:
         """Anonymous bytes that a further model of this residency may take."""
         if residency == RESIDENT:
-            return self.usable - self.anonymous - (0 if self.resident else BASE_BYTES)
+            return self.usable - self.anonymous - (0 if self.resident else self.base)
         largest = max((memory.anonymous for memory in self.on_demand.values()), default=0)
-        return self.usable - anonymous_of(self.resident, RESIDENT) - BASE_BYTES - largest
+        return self.usable - self.planned(RESIDENT) - self.base - largest
+
+    def planned(self, residency: str) -> int:
+        """Bytes that cannot be dropped of the instance with the models of this residency; 0 without any. On demand the two largest count."""
+        models = self.resident if residency == RESIDENT else self.on_demand
+        sizes = sorted((memory.anonymous for memory in models.values()), reverse=True)
+        return self.base + sum(sizes if residency == RESIDENT else sizes[:ON_DEMAND_LOADED]) if sizes else 0
 
     def holds(self, name: str, memory: Memory, residency: str) -> bool:
         """Whether a further model fits, with its file where new files count."""
@@ -105,18 +119,12 @@ class Room:
     def _count(self, file: int) -> None:
         self.disk = None if self.disk is None else self.disk - file
         parts = ((self.resident, RESIDENT), (self.on_demand, ON_DEMAND))
-        self.anonymous = sum(anonymous_of(models, residency) for models, residency in parts)
+        self.anonymous = self.planned(RESIDENT) + self.planned(ON_DEMAND)
         self.wish = self.anonymous + sum(files_of(models, residency, self.blobs) for models, residency in parts)
 
 
 def _less(items: Mapping[str, Value], names: Collection[str]) -> dict[str, Value]:
     return {name: value for name, value in items.items() if name not in names}
-
-
-def anonymous_of(models: Mapping[str, Memory], residency: str) -> int:
-    """Bytes that cannot be dropped of an instance with these models; 0 without any. On demand the two largest count."""
-    sizes = sorted((memory.anonymous for memory in models.values()), reverse=True)
-    return BASE_BYTES + sum(sizes if residency == RESIDENT else sizes[:ON_DEMAND_LOADED]) if sizes else 0
 
 
 def files_of(models: Mapping[str, Memory], residency: str, blobs: Mapping[str, str]) -> int:

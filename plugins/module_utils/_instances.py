@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Callable, Collection, Mapping, Sequence
 
-from ._budget import BASE_BYTES, SERVER_FILES, Room, anonymous_of, files_of
+from ._budget import BASE_BYTES, SERVER_FILES, Room, files_of
 from ._errors import FleetError
 from ._memory import MIB, SERVER_TMP
 from ._plan import ON_DEMAND, RESIDENT, Instance, PlannedModel, gib
@@ -111,7 +111,7 @@ def _join(part: Room, item: Sequence[str], room: Room) -> bool:
 def _limits(part: Room) -> dict[str, _Limit]:
     """Limits that hold everything, or what cannot be dropped and an equal share of every file."""
     kinds = ((RESIDENT, part.resident), (ON_DEMAND, part.on_demand))
-    planned = {residency: anonymous_of(models, residency) for residency, models in kinds if models}
+    planned = {residency: part.planned(residency) for residency, models in kinds if models}
     files = {residency: files_of(models, residency, part.blobs) for residency, models in kinds if models}
     found = {}
     enough = sum(_up(planned[residency] + files[residency]) for residency in planned) <= part.usable // MIB * MIB

@@ -103,7 +103,7 @@ class Memory:
 
 
 def estimate(shape: Header, settings: Settings = Settings()) -> Memory:
-    """Every term for one model with these settings.
+    """Every term for one model with these settings and two threads; `_budget.Room.base` has what further threads keep.
 
     Raises `FleetError` for settings the engine refuses: an unknown cache type, a quantized value cache without flash attention, a head
     size that the cache type's blocks do not divide, slots that do not divide the micro-batch of a model that averages its tokens.

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Collection, Mapping, Sequence
 
-from ._budget import BASE_BYTES, Room
+from ._budget import Room
 from ._fleet import Fleet, Model
 from ._needs import Needs
 from ._plan import Refusal, some
@@ -85,7 +85,7 @@ def _split(model: Model, needs: Needs, rooms: Mapping[str, Room], scope: Scope, 
 
 def _served(model: Model, needs: Needs, rooms: Mapping[str, Room], scope: Scope, found: Split) -> bool:
     """Whether a server that has nothing else could hold the layers that are left to it."""
-    return any(server_part(model.header, needs.whole(model.name, rooms[host].capacity.isa), found.server_layers).anonymous + BASE_BYTES
+    return any(server_part(model.header, needs.whole(model.name, rooms[host].capacity.isa), found.server_layers).anonymous + rooms[host].base
                <= rooms[host].usable for host in scope.candidates[model.name])
 
 

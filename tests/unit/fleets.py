@@ -59,9 +59,9 @@ def anonymous(model: WantedModel, of: Header | None = None) -> int:
     return _memory.estimate(of, settings_of(model, of, host().isa)).anonymous
 
 
-def needed(*models: WantedModel, of: Header | None = None) -> int:
-    """Bytes that cannot be dropped of a container with these models."""
-    return sum(anonymous(model, of) for model in models) + _memory.SERVER_ANONYMOUS + _memory.SERVER_TMP
+def needed(*models: WantedModel, of: Header | None = None, cores: int = 8) -> int:
+    """Bytes that cannot be dropped of a container with these models on so many cores."""
+    return sum(anonymous(model, of) for model in models) + _memory.SERVER_ANONYMOUS + _memory.SERVER_TMP + (cores - 2) * MIB // 2
 
 
 def just_fits(*models: WantedModel, spare: int = 0) -> Capacity:

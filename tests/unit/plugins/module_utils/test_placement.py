@@ -26,7 +26,7 @@ def test_one_host_gets_every_number_from_one_place() -> None:
     assert (entry.usable_cores, entry.budget_cores, instance.cpus, instance.threads, model.threads, model.threads_batch) == (8, 6, 6.5, 6, 6, 6)
     assert entry.memory_reserved_bytes == 16 * GIB * 5 // 100 + _budget.GATEWAY_BYTES
     assert entry.memory_usable_bytes + entry.memory_reserved_bytes == 16 * GIB
-    assert instance.memory_planned == model.memory["anonymous"] + _memory.SERVER_ANONYMOUS + _memory.SERVER_TMP
+    assert instance.memory_planned == model.memory["anonymous"] + needed()
     full = instance.memory_planned + 800 * MIB + _budget.SERVER_FILES
     assert 0 <= instance.memory_limit - full < MIB and instance.memory_limit % MIB == 0 and instance.file_share == 1
     assert (model.sha256, model.kind, model.slots, model.context, model.unified, model.batch) == ("ab" * 32, "chat", 2, 4096, True, 512)
@@ -66,11 +66,11 @@ def test_every_server_gets_every_model_and_shares_its_cores() -> None:
     models = [want("a"), want("b"), want("c")]
     found = plan({"ai1": host(), "ai2": host(count=2)}, models)
     assert found.topology == "replicated" and set(found.placement.values()) == {("ai1", "ai2")}
-    for name, budget in (("ai1", 7), ("ai2", 2)):
+    for name, budget, cores in (("ai1", 7, 8), ("ai2", 2, 2)):
         (instance,) = found.hosts[name].instances
         assert [model.name for model in instance.models] == ["a", "b", "c"]
         assert sum(model.threads for model in instance.models) <= max(budget, 3)
-        assert instance.memory_planned == needed(*models)
+        assert instance.memory_planned == needed(*models, cores=cores)
     assert found.hosts["ai2"].instances[0].max_active == 2
     assert any("share 2 cores" in item["message"] for item in found.warnings)
 
@@ -171,7 +171,7 @@ def test_a_smaller_cache_type_is_not_offered_where_heads_refuse_it() -> None:
     odd = replace(header(), parameters={**header().parameters, "attention.key_length": 80, "attention.value_length": 80})
     model = want(context=65_536, prompt_cache_mib=0)
     memory = anonymous(model, odd)
-    capacity = host(memory + _memory.SERVER_ANONYMOUS + _memory.SERVER_TMP + _budget.SYSTEM_RESERVE_BYTES - 500 * MIB)
+    capacity = host(memory + needed() + _budget.SYSTEM_RESERVE_BYTES - 500 * MIB)
     assert plan(capacity, [model], {"m": odd}).refused[0].fits_with == {"context": 51_200}
 
 
@@ -181,9 +181,15 @@ def test_models_placed_before_are_named_in_a_refusal() -> None:
     assert found.placement == {"a": ("ai1",), "b": ()} and "beside a" in found.refused[0].reason
 
 
+@pytest.mark.parametrize("cores, more", [(1, 0), (2, 0), (3, 1), (64, 62)])
+def test_an_instance_has_half_a_mebibyte_for_each_core_that_the_estimate_does_not_know_of(cores: int, more: int) -> None:
+    (instance,) = plan(host(count=cores)).hosts["ai1"].instances
+    assert instance.memory_planned == anonymous(want()) + _budget.BASE_BYTES + more * MIB // 2
+
+
 def test_the_numbers_of_a_refusal_add_up_where_not_even_a_container_fits() -> None:
-    (refusal,) = plan(host(600 * MIB), [want()]).refused  # 88 MiB are left to a container that takes 224 before it has a model
-    assert "ai1 lacks 136 MiB even for an empty container: " in refusal.reason and refusal.short_by == anonymous(want()) + 136 * MIB
+    (refusal,) = plan(host(600 * MIB), [want()]).refused  # 88 MiB are left to a container that takes 224 before it has a model, and 3 for its threads
+    assert "ai1 lacks 139 MiB even for an empty container: " in refusal.reason and refusal.short_by == anonymous(want()) + 139 * MIB
 
 
 def test_fewer_servers_than_asked_is_unmet_and_only_then_refused() -> None:

@@ -83,8 +83,8 @@ def test_models_on_demand_have_an_instance_of_their_own() -> None:
     assert names(plan(host(count=9), models)) == {"localai": ["r"], "localai-ondemand": ["x", "y", "z"]}
     resident, demand = found["localai"], found["localai-ondemand"]
     assert (resident.residency, resident.max_active, demand.residency, demand.max_active) == ("resident", None, "on_demand", 1)
-    assert resident.memory_planned == needed(models[0])
-    assert demand.memory_planned == needed(models[2], models[3])  # the two largest
+    assert resident.memory_planned == needed(models[0], cores=9)
+    assert demand.memory_planned == needed(models[2], models[3], cores=9)  # the two largest
     assert (resident.models[0].threads, [model.threads for model in demand.models]) == (4, [4, 4, 4])
     assert (resident.threads, demand.threads, resident.cpus, demand.cpus) == (4, 4, 4.5, 4.5)
 
@@ -105,7 +105,7 @@ def test_resident_models_beside_on_demand_ones_leave_it_a_thread() -> None:
     models = wants(*({"name": f"r{n}"} for n in range(3)), {"name": "x", "residency": "on_demand"})
     found = plan(host(64 * GIB, 3), models)
     assert (of(found)["localai"].max_active, of(found)["localai-ondemand"].max_active) == (2, 1)
-    assert of(found)["localai"].memory_planned == needed(*models[:3])  # all of them, whatever may be loaded at once
+    assert of(found)["localai"].memory_planned == needed(*models[:3], cores=3)  # all of them, whatever may be loaded at once
     assert any("3 models share 2 cores" in item["message"] for item in found.warnings)
 
 
