@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Collection, Mapping, TypeVar
 
 from ._capacity import Capacity, node_capacity, usable_nodes
+from ._compute import PLANNED_THREADS, THREAD_BYTES
 from ._errors import FleetError
 from ._memory import MIB, SERVER_ANONYMOUS, SERVER_TMP, Memory
 from ._plan import ON_DEMAND, RESIDENT
@@ -33,9 +34,6 @@ SERVER_FILES = 96 * MIB
 """Page cache of the server's and the engine's programs: 76 and 20 MiB RssFile, seen on LocalAI v4.9.0."""
 BASE_BYTES = SERVER_ANONYMOUS + SERVER_TMP
 """What an instance takes before it has a model."""
-THREAD_BYTES = MIB // 2
-"""What a thread keeps for products in tiles; a model is planned with that of `PLANNED_THREADS`. Up to 0.55 MiB a thread measured."""
-PLANNED_THREADS = 2
 ON_DEMAND_LOADED = 2
 """On-demand models whose memory is planned: LocalAI keeps a second one when cold requests for two come at once."""
 NODE_CORES = 2

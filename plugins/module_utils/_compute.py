@@ -18,8 +18,8 @@ from ._shape import Shape, at_layer, largest, uncached
 from ._styles import WIDE, deepstack
 
 MIB = 1 << 20
-TILES = MIB
-"""Products in tiles take half a MiB a thread beside: of two threads."""
+THREAD_BYTES, PLANNED_THREADS = MIB // 2, 2
+"""What a thread keeps for products in tiles (up to 0.55 MiB measured), and how many threads an estimate is for."""
 MARGIN = 2
 """Times the heaviest guess, where the graph is not known."""
 ONLY_EXPERTS = frozenset("""qwen2moe qwen3moe qwen35moe qwen3next qwen3vlmoe olmoe gpt-oss llama granitemoe phimoe dbrx grok minimax-m2 mellum granite
@@ -50,7 +50,7 @@ def work_bytes(shape: Header, model: Shape, settings: Settings, cells: Cells) ->
     if not settings.flash_attention and model.heads and not uncached(model):
         work = largest_of((work, 2 * rows * named("heads", model.heads) * cells.full))
         left = smallest_of((work // 2, 16 * MIB)) if cells.full.value >= 2 * cells.ubatch.value else left  # 0 to 14 MiB measured
-    return (work + TILES).called("work"), left
+    return (work + PLANNED_THREADS * THREAD_BYTES).called("work"), left
 
 
 def unread_bytes(model: Shape, settings: Settings, cells: Cells) -> Formula:
