@@ -7,18 +7,19 @@ from __future__ import annotations
 import json
 from typing import Any, Callable, Mapping
 
-from ansible_collections.localai.fleet.plugins.module_utils._choice import models_of, parse_choice
-from ansible_collections.localai.fleet.plugins.plugin_utils._filters import told
+from ansible_collections.localai.fleet.plugins.plugin_utils._filters import Engine, told
+
+_choice = Engine("_choice")
 
 
 def choice(variables: Mapping[str, Any]) -> dict[str, Any]:
     """The choice among the variables whose names begin with choose_."""
-    return parse_choice(json.loads(json.dumps(variables))).as_dict()
+    return _choice.parse_choice(json.loads(json.dumps(variables))).as_dict()
 
 
 def kept_models(text: str) -> list[dict[str, Any]]:
     """The wanted models of the file models.yml that is kept with the lock; none without it."""
-    return json.loads(json.dumps(models_of(text, "models.yml")))
+    return json.loads(json.dumps(_choice.models_of(text, "models.yml")))
 
 
 class FilterModule:

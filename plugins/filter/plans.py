@@ -9,21 +9,26 @@ from datetime import datetime, timezone
 from typing import Any, Callable, Mapping, Sequence
 
 from ansible_collections.localai.fleet.plugins.module_utils._errors import FleetError
-from ansible_collections.localai.fleet.plugins.module_utils._plan_diff import deployed
-from ansible_collections.localai.fleet.plugins.module_utils._what_if import Imagined, imagine, questions
-from ansible_collections.localai.fleet.plugins.plugin_utils._filters import told
+from ansible_collections.localai.fleet.plugins.plugin_utils._filters import Engine, told
+
+_plan_diff, _what_if = Engine("_plan_diff"), Engine("_what_if")
+
+
+def deployed_plan(states: Mapping[str, Any]) -> dict[str, Any]:
+    """What runs, as a plan."""
+    return _plan_diff.deployed(states)
 
 
 def imagined(asked: Mapping[str, Any], known: Mapping[str, Any], wanted: Sequence[Any], cached: Sequence[str] = (),
              current: bool = False) -> dict[str, Any]:
     """What to plan for the questions of a run, or the sentence that refuses them."""
     plain = json.loads(json.dumps([asked, known, wanted]))
-    nothing = Imagined({}, [], ()).as_dict()
+    nothing = _what_if.Imagined({}, [], ()).as_dict()
     if plain[0]["refused"]:
         return {**nothing, "refused": plain[0]["refused"]}
     try:
-        now, asked_now = datetime.now(timezone.utc), questions(plain[0]["variables"])
-        made = imagine(asked_now, plain[1], plain[2], plain[0]["files"], list(cached), now, current).as_dict()
+        now, asked_now = datetime.now(timezone.utc), _what_if.questions(plain[0]["variables"])
+        made = _what_if.imagine(asked_now, plain[1], plain[2], plain[0]["files"], list(cached), now, current).as_dict()
     except FleetError as error:
         return {**nothing, "refused": str(error)}
     return {**made, "notes": plain[0]["slips"] + made["notes"], "refused": ""}
@@ -33,4 +38,4 @@ class FilterModule:
     """Names by which the role common calls them."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
-        return {"deployed_plan": told(deployed), "imagined": imagined}
+        return {"deployed_plan": told(deployed_plan), "imagined": imagined}

@@ -8,14 +8,14 @@ import time
 from dataclasses import asdict
 from typing import Any, Callable, Mapping
 
-from ansible_collections.localai.fleet.plugins.module_utils import _sweep, _tuning
-from ansible_collections.localai.fleet.plugins.module_utils._capacity import Capacity
-from ansible_collections.localai.fleet.plugins.plugin_utils._filters import told
+from ansible_collections.localai.fleet.plugins.plugin_utils._filters import Engine, told
+
+_capacity, _sweep, _tuning = Engine("_capacity"), Engine("_sweep"), Engine("_tuning")
 
 
 def tuning_parts(capacities: Mapping[str, Any], deployed: Mapping[str, Any], force: bool = False, now: float | None = None) -> dict[str, Any]:
     """What each host does, by name."""
-    read = {name: Capacity.from_dict(data, f"capacity of {name}") for name, data in capacities.items()}
+    read = {name: _capacity.Capacity.from_dict(data, f"capacity of {name}") for name, data in capacities.items()}
     hosts = {name: _tuning.Host(capacity, capacity.tuning, _engine(deployed[name])) for name, capacity in read.items()}
     return {name: asdict(part) for name, part in _tuning.assign(hosts, time.time() if now is None else now, force).items()}
 
@@ -27,14 +27,14 @@ def sweep_wanted(deployed: Mapping[str, Any], lock: Mapping[str, Any], name: str
 
 def sweep_options(planned: Mapping[str, Any], capacity: Mapping[str, Any]) -> dict[str, Any]:
     """Options of the module thread_sweep."""
-    return _sweep.options(planned, Capacity.from_dict(capacity))
+    return _sweep.options(planned, _capacity.Capacity.from_dict(capacity))
 
 
 def tuning_fact(swept: Mapping[str, Any], deployed: Mapping[str, Any], capacity: Mapping[str, Any], model: Mapping[str, Any], host: str,
                 now: float | None = None) -> dict[str, Any]:
     """What is kept of a measurement."""
     speeds = {one["threads"]: one["tokens_per_second"] for one in swept["measured"]}
-    return _tuning.fact(swept["threads"], speeds, model, Capacity.from_dict(capacity), _engine(deployed), host, time.time() if now is None else now)
+    return _tuning.fact(swept["threads"], speeds, model, _capacity.Capacity.from_dict(capacity), _engine(deployed), host, time.time() if now is None else now)
 
 
 def _engine(deployed: Mapping[str, Any]) -> str:

@@ -6,10 +6,24 @@
 from __future__ import annotations
 
 from functools import wraps
+from importlib import import_module
 from typing import Any, Callable
 
 from ansible.errors import AnsibleFilterError
 from ansible_collections.localai.fleet.plugins.module_utils._errors import FleetError
+
+
+class Engine:
+    """A module of module_utils by its name, imported when a filter first asks it.
+
+    Each worker whose task uses one filter of a collection loads every file of filters of that collection; what these import at once, each such task pays.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(import_module(f"ansible_collections.localai.fleet.plugins.module_utils.{self._name}"), name)
 
 
 def told(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -1,4 +1,4 @@
-"""The site predicted on servers that have nothing of ours yet. Collected only by its path: the other checks want a deployed instance."""
+"""The site predicted and deployed on servers that have nothing of ours yet. Collected only by its path: the other checks want a deployed instance."""
 from __future__ import annotations
 
 from typing import Callable
@@ -35,6 +35,11 @@ def test_the_prediction_names_the_changes_and_makes_none(playbook: Callable[...,
         assert not touched, f"{name}: {touched}"
         assert host.run("getent passwd localai || ls /opt/localai || command -v dockerd").rc != 0
     assert INVENTORY.with_name("fleet.lock.yml").exists() == lock
+
+
+def test_one_run_deploys_it(playbook: Callable[..., Run]) -> None:
+    run = playbook("site")
+    assert run.code == 0 and all(run.recap[name]["changed"] > 10 for name in groups()["localai_server"]), run.output[-4000:]
 
 
 def task_of(run: Run, name: str) -> str:
