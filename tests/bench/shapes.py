@@ -236,10 +236,11 @@ def _recurrent() -> dict[str, ShapeFile]:
                                                  "attention.iclr_lora_rank": 64, "attention.value_residual_mix_lora_rank": 64,
                                                  "attention.gate_lora_rank": 128},
                                 HEAD + "; output_norm.bias E; token_embd_norm E; token_embd_norm.bias E", vocabulary=65_536),
+        # As deep as the real one: what loading leaves free in the heap varies by MiBs with the depth, beside few layers that is much.
         "qwen3.5-0.8b": ShapeFile("qwen35", {"r": DELTA + GATED.replace("ffn_norm E; ", ""),
                                              "a": ATTENTION.replace("attn_q E Q", "attn_q E 2Q") + NORMS + "post_attention_norm E; "
                                              + GATED.replace("ffn_norm E; ", "")},
-                                  llama(4, 1024, 3584, 8, 2, 256, full_attention_interval=4, **{**delta, "rope__dimension_count": 64},
+                                  llama(24, 1024, 3584, 8, 2, 256, full_attention_interval=4, **{**delta, "rope__dimension_count": 64},
                                         rope__dimension_sections=[11, 11, 10, 0]), TIED, pattern="rrra", vocabulary=248_320),
         "granite-4-h": ShapeFile("granitehybrid", {"m": MAMBA2 + GATED, "a": ATTENTION + GATED},
                                  {**llama(4, 1536, 4096, 12, 4, **mamba2), "attention.head_count_kv": [0, 0, 0, 4]}, TIED, pattern="mmma", vocabulary=100_352),
