@@ -32,7 +32,7 @@ check: setup  ## the fast inner loop: lint, unit, contract; no engine
 
 # What needs one core goes two at a time. The lab's steps have the machine for themselves.
 test: setup  ## everything
-	@$(MAKE) -s -j 2 --output-sync $(addsuffix -step,awx lint docs sanity)
+	@$(MAKE) -s -j 2 --output-sync=recurse $(addsuffix -step,awx lint docs sanity)
 	@$(STEP) unit+contract -- $(MAKE) -s unit
 	@$(STEP) engine -- $(MAKE) -s engine
 	@$(STEP) molecule -- $(MAKE) -s molecule

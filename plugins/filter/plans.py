@@ -11,7 +11,8 @@ from typing import Any, Callable, Mapping, Sequence
 from ansible_collections.localai.fleet.plugins.module_utils._errors import FleetError
 from ansible_collections.localai.fleet.plugins.plugin_utils._filters import Engine, told
 
-_plan_diff, _what_if = Engine("_plan_diff"), Engine("_what_if")
+_plan_diff = Engine("_plan_diff")
+_what_if = Engine("_what_if")
 
 
 def deployed_plan(states: Mapping[str, Any]) -> dict[str, Any]:

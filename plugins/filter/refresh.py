@@ -11,7 +11,11 @@ from typing import Any, Callable, Mapping, Sequence
 from ansible_collections.localai.fleet.plugins.filter.roles import model_yaml
 from ansible_collections.localai.fleet.plugins.plugin_utils._filters import Engine, told
 
-_gate, _lock, _lock_diff, _reclaim, _refresh = map(Engine, ("_gate", "_lock", "_lock_diff", "_reclaim", "_refresh"))
+_gate = Engine("_gate")
+_lock = Engine("_lock")
+_lock_diff = Engine("_lock_diff")
+_reclaim = Engine("_reclaim")
+_refresh = Engine("_refresh")
 _BASE = re.compile(r"# Proposed in place of the lock ([0-9a-f]{64})\.\n")
 
 

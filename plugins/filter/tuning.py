@@ -10,7 +10,9 @@ from typing import Any, Callable, Mapping
 
 from ansible_collections.localai.fleet.plugins.plugin_utils._filters import Engine, told
 
-_capacity, _sweep, _tuning = Engine("_capacity"), Engine("_sweep"), Engine("_tuning")
+_capacity = Engine("_capacity")
+_sweep = Engine("_sweep")
+_tuning = Engine("_tuning")
 
 
 def tuning_parts(capacities: Mapping[str, Any], deployed: Mapping[str, Any], force: bool = False, now: float | None = None) -> dict[str, Any]:
