@@ -19,8 +19,9 @@ from ._modelyaml import render
 
 MOST = 8
 """Numbers of threads that one sweep tries at most."""
-TOLERANCE = 0.03
-"""Within this share of the fastest, fewer threads are better: they leave cores to others and are no slower in daily life."""
+TOLERANCE = 0.01
+"""Within this share of the fastest, fewer threads are better: they leave cores to others. No more than what such a measurement is off by anyhow
+(1 to 3 % from one sweep to the next), as both add up against what the fastest would give."""
 CONTEXT = 512
 """Tokens: the prompt and the longest turn fit."""
 WARM_TOKENS = 8

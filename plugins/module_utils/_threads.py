@@ -119,7 +119,7 @@ def plan_threads(capacity: Capacity, weights: Sequence[float] = (1.0,), reserve:
 def _part_of_a_core(capacity: Capacity, weights: Sequence[float], kept: int) -> bool:
     """Whether a thread above the quota's whole cores may pay: nothing is reserved, and one model runs alone.
 
-    It is stopped for a part of each period, and the others wait for it: 0.78 to 1.13 times the speed without it at a quota of 1.5,
+    It is stopped for a part of each period, and the others wait for it: 0.78 to 1.32 times the speed without it at a quota of 1.5,
     by the machine and its day, so that nothing but a measurement can tell.
     """
     cores = capacity.usable_cores

@@ -99,7 +99,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 threads:
-  description: The fewest threads within 3 % of the fastest; V(null) in check mode.
+  description: The fewest threads within 1 % of the fastest; V(null) in check mode.
   returned: success
   type: int
   sample: 2

@@ -172,7 +172,7 @@ def test_the_median_of_the_turns_counts() -> None:
 
 
 @pytest.mark.parametrize("speeds, threads", [
-    ({1: 50}, 1), ({1: 50, 2: 90, 3: 91}, 2), ({1: 50, 2: 88, 3: 91}, 3), ({1: 97, 2: 100, 3: 60}, 1), ({1: 96.9, 2: 100, 3: 100}, 2),
+    ({1: 50}, 1), ({1: 50, 2: 90.5, 3: 91}, 2), ({1: 50, 2: 88, 3: 91}, 3), ({1: 99, 2: 100, 3: 60}, 1), ({1: 98.9, 2: 100, 3: 100}, 2),
     ({2: 10, 4: 9, 1: 9.6}, 2),
 ])
 def test_the_fewest_threads_near_the_fastest_are_best(speeds, threads) -> None:
