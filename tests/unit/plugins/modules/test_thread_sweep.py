@@ -15,7 +15,7 @@ import pytest
 from ansible_collections.localai.fleet.plugins.modules import thread_sweep
 
 IMAGE = "quay.io/a/local-ai@sha256:" + "1" * 64
-SPEEDS = {"threads-1": 50.0, "threads-2": 90.0, "threads-3": 91.0}
+SPEEDS = {"threads-1": 50.0, "threads-2": 90.5, "threads-3": 91.0}
 LIKE = {
     "State": {"Running": True, "Pid": 7}, "Config": {
         "User": "", "Image": IMAGE, "Env": [
