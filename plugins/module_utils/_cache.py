@@ -26,7 +26,7 @@ KV_TYPES = {"f32": (4, 1), "f16": (2, 1), "bf16": (2, 1), "q8_0": (34, 32), "q5_
 NUMBERS = {"context": (1, 2 ** 31 - 1), "slots": (1, 256), "ubatch": (1, 2 ** 31 - 1), "batch": (1, 2 ** 31 - 1), "checkpoints": (0, 2 ** 31 - 1),
            "image_tokens": (0, 2 ** 31 - 1), **dict.fromkeys(("prompt_cache", "projector", "draft", "draft_file"), (0, 2 ** 63 - 1))}
 """Settings that are numbers → the least and the most: the engine counts tokens in 32 bits, and has no more slots (LLAMA_MAX_SEQ)."""
-FLAGS = ("unified", "flash_attention", "swa_full", "mmap", "embeddings")
+FLAGS = ("unified", "flash_attention", "swa_full", "mmap", "embeddings", "trimmed")
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,8 @@ class Settings:
 
     `context` in tokens, over all slots when `unified`. `prompt_cache` and `projector` (file) in bytes. `projector_header` is that file's, None where it
     is not known; `image_tokens` the limit of one image, 0 where the engine heeds none.
+    `trimmed`: the engine gives memory back as soon as it is free, as its containers have it (`MALLOC_TRIM_THRESHOLD_`); else the C library keeps what it may
+    use again, by a history that nothing can tell.
     `draft` and `draft_file` are the anonymous bytes and the file of a draft model's own estimate (`_memory.with_draft`).
     `checkpoints` is a number a slot. `isa` as in a host's capacity; empty is unknown, which plans the worst. None is the default, and what the engine
     decides by itself (`auto`) is flash attention on a CPU.
@@ -51,6 +53,7 @@ class Settings:
     swa_full: bool = False
     mmap: bool = True
     embeddings: bool = False
+    trimmed: bool = False
     isa: tuple[str, ...] = ()
     prompt_cache: int = 0
     checkpoints: int = 0

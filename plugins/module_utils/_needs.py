@@ -50,7 +50,7 @@ def settings_of(wanted: WantedModel, header: Header, isa: Sequence[str] = (), pr
     batch = max(BATCH, wanted.context) if whole else BATCH
     return Settings(
         context=wanted.context, slots=wanted.slots, unified=True, ubatch=batch, batch=batch, type_k=wanted.kv_type, type_v=wanted.kv_type,
-        flash_attention=True, mmap=True, embeddings=whole, isa=tuple(isa), prompt_cache=0 if whole else wanted.prompt_cache_bytes,
+        flash_attention=True, mmap=True, embeddings=whole, trimmed=True, isa=tuple(isa), prompt_cache=0 if whole else wanted.prompt_cache_bytes,
         checkpoints=CHECKPOINTS if not whole and needs_checkpoints(header) else 0, projector=projector,
         projector_header=beside, image_tokens=image_tokens(beside, wanted.context, wanted.slots, batch) if projector else 0)
 

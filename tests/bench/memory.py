@@ -29,6 +29,8 @@ from tests.lab.localai.recipes import BACKEND
 
 PORT = 18_791
 THREADS = 2
+TRIMMED = {"MALLOC_TRIM_THRESHOLD_": "131072"}
+"""As role localai has it in the environment of its containers."""
 BUFFERS = {"KV": "cache", "RS": "state", "compute": "compute", "output": "output"}
 LINE = re.compile(r"(\S+)\s+(KV|RS|compute|output|model) buffer size =\s+([0-9.]+) MiB")
 TERMS = ("cache", "state", "compute", "output", "repack", "loaded", "anonymous")
@@ -105,7 +107,8 @@ def measure(home: Path, model: Path, settings: Settings) -> dict[str, int]:
     with tempfile.TemporaryDirectory() as scratch:
         log = Path(scratch) / "log"
         with log.open("wb") as stream:
-            process = subprocess.Popen(command(home, model, settings), stdout=stream, stderr=subprocess.STDOUT, env={**os.environ, "LC_ALL": "C"})
+            environment = {**os.environ, "LC_ALL": "C", **(TRIMMED if settings.trimmed else {})}
+            process = subprocess.Popen(command(home, model, settings), stdout=stream, stderr=subprocess.STDOUT, env=environment)
         try:
             await_ready(process, log)
             found = {"loaded": rss_anon(process.pid)}
@@ -141,7 +144,7 @@ def predicted(memory: Memory) -> dict[str, int]:
 
 def settings_of(shape: ShapeFile) -> Settings:
     """Short contexts; what a row of the table changes."""
-    return replace(Settings(context=640, isa=isa()), **shape.settings)
+    return replace(Settings(context=640, trimmed=True, isa=isa()), **shape.settings)
 
 
 def rows(names: Sequence[str], report: Callable[[str], None] = print) -> Iterator[tuple[str, Header, Settings, dict[str, int]]]:

@@ -232,11 +232,10 @@ def _recurrent() -> dict[str, ShapeFile]:
         "mamba-370m": ShapeFile("mamba", MAMBA1, llama(8, 1024, 0, 0, 0, ssm__conv_kernel=4, ssm__inner_size=2048, ssm__state_size=16,
                                                        ssm__time_step_rank=64), TIED, vocabulary=50_280, settings={"slots": 2}),
         "mamba2-780m": ShapeFile("mamba2", MAMBA2, llama(8, 1536, 0, 0, 0, **mamba2), TIED, vocabulary=50_288),
-        "rwkv7-400m": ShapeFile("rwkv7", RWKV7, {**llama(12, 1024, 4096, 0, 0), "wkv.head_size": 64, "token_shift_count": 2, "attention.decay_lora_rank": 64,
+        "rwkv7-400m": ShapeFile("rwkv7", RWKV7, {**llama(24, 1024, 4096, 0, 0), "wkv.head_size": 64, "token_shift_count": 2, "attention.decay_lora_rank": 64,
                                                  "attention.iclr_lora_rank": 64, "attention.value_residual_mix_lora_rank": 64,
                                                  "attention.gate_lora_rank": 128},
                                 HEAD + "; output_norm.bias E; token_embd_norm E; token_embd_norm.bias E", vocabulary=65_536),
-        # As deep as the real one: what loading leaves free in the heap varies by MiBs with the depth, beside few layers that is much.
         "qwen3.5-0.8b": ShapeFile("qwen35", {"r": DELTA + GATED.replace("ffn_norm E; ", ""),
                                              "a": ATTENTION.replace("attn_q E Q", "attn_q E 2Q") + NORMS + "post_attention_norm E; "
                                              + GATED.replace("ffn_norm E; ", "")},

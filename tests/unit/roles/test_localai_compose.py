@@ -7,9 +7,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import fleets
 import pytest
 import yaml
 from ansible_collections.localai.fleet.plugins.module_utils._handover import routes
+from ansible_collections.localai.fleet.plugins.module_utils._needs import settings_of
 
 ROOT = Path(__file__).resolve().parents[3]
 ROLE = ROOT / "roles" / "localai"
@@ -81,3 +83,8 @@ def test_the_edge_asks_where_the_instances_listen(rendered: dict[str, Any]) -> N
 
 def test_a_user_s_variable_is_taken_as_it_is(rendered: dict[str, Any]) -> None:
     assert {service["environment"]["LOCALAI_MACHINE_TAG"] for service in rendered["services"].values()} == {"a$$b"}
+
+
+def test_freed_memory_is_given_back_as_the_plan_counts_on(rendered: dict[str, Any]) -> None:
+    assert {service["environment"]["MALLOC_TRIM_THRESHOLD_"] for service in rendered["services"].values()} == {"131072"}
+    assert settings_of(fleets.want(), fleets.header()).trimmed
