@@ -64,10 +64,21 @@ GRAPH_BYTES, SCHEDULE_BYTES = 430, 244
 """Bytes a node of that room takes in each graph (one to reserve, one that gives an output, one that does not), and in each of four lists of the scheduler."""
 GROWN_BYTES = 13 * MIB // 16
 """What an encoder's tables leave free where they have grown for 0.97 to 1.35 times as many tokens; 0.5 to 0.8 MiB measured."""
+JOINED = frozenset(("phi3", "chatglm", "glm4"))
+"""Architectures with gate and up in one tensor."""
+NO_TOKENIZER = frozenset(("none", "no_vocab"))
+PAIRS = frozenset(("gpt2", "gemma4"))
+"""Tokenizers of byte-pair encoding."""
+MEAN = 1
+"""`pooling_type` of a model whose embedding is the mean of all tokens."""
+ANONYMOUS = ("kv_full", "kv_window", "state", "compute", "output", "repack", "prompt_cache", "checkpoints", "projector", "draft", "base", "weights")
+"""The terms that `anonymous` sums."""
+
+
 @dataclass(frozen=True)
 class Held:
     """Bytes that an engine which gives freed memory back holds beside `_engine`: in any case, for each tensor and each merge rule; `long` is the number of
-    tokens whose square gives one byte for the longer ones."""
+    tokens whose square gives one byte for the longer ones. `_engine` is counted as where weights are rewritten: its tables are held in any case."""
 
     start: int
     tensor: int
@@ -80,15 +91,6 @@ HELD = {"gpt2": Held(42_000, 3860, 20, 13_680), "llama": Held(221_000, 1020, 0, 
 tokens."""
 WINDOW_BYTES = 11_000
 """The same for each tensor where slots share a cache with windows: 0.5 to 3.1 MiB in models of 18 to 28 layers."""
-JOINED = frozenset(("phi3", "chatglm", "glm4"))
-"""Architectures with gate and up in one tensor."""
-NO_TOKENIZER = frozenset(("none", "no_vocab"))
-PAIRS = frozenset(("gpt2", "gemma4"))
-"""Tokenizers of byte-pair encoding."""
-MEAN = 1
-"""`pooling_type` of a model whose embedding is the mean of all tokens."""
-ANONYMOUS = ("kv_full", "kv_window", "state", "compute", "output", "repack", "prompt_cache", "checkpoints", "projector", "draft", "base", "weights")
-"""The terms that `anonymous` sums."""
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Callable, Iterable, Iterator, Sequence
 
+import yaml
 from ansible_collections.localai.fleet.plugins.module_utils._gguf import FileSource, Header, read_header
 from ansible_collections.localai.fleet.plugins.module_utils._memory import MIB, Memory, Settings, estimate
 
@@ -29,8 +30,9 @@ from tests.lab.localai.recipes import BACKEND
 
 PORT = 18_791
 THREADS = 2
-TRIMMED = {"MALLOC_TRIM_THRESHOLD_": "131072"}
-"""As role localai has it in the environment of its containers."""
+VARIABLES = yaml.safe_load((ROOT / "roles" / "localai" / "vars" / "main.yml").read_text(encoding="utf-8"))["__localai_environment"]
+TRIMMED = {name: value for name, value in VARIABLES.items() if name.startswith("MALLOC_")}
+"""What role localai says to the C library in its containers."""
 BUFFERS = {"KV": "cache", "RS": "state", "compute": "compute", "output": "output"}
 LINE = re.compile(r"(\S+)\s+(KV|RS|compute|output|model) buffer size =\s+([0-9.]+) MiB")
 TERMS = ("cache", "state", "compute", "output", "repack", "loaded", "anonymous")
