@@ -11,7 +11,7 @@ Anonymous bytes must fit without swapping. File-backed bytes are page cache: the
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Iterable, Sequence
+from typing import Any, Iterable, Mapping, Sequence
 
 from ._cache import Cells, Settings, cache_bytes, cells_of, check, checkpoint, state
 from ._compute import MIB, compute_bytes, unread_bytes, work_bytes
@@ -149,24 +149,29 @@ def formulas(shape: Header, settings: Settings) -> dict[str, Formula]:
         "repack": repack, "prompt_cache": named("prompt_cache", settings.prompt_cache if model.cached else 0),
         "checkpoints": slots * named("checkpoints_a_slot", settings.checkpoints) * checkpoint(model, settings).called("checkpoint"),
         "projector": _projector(shape, settings),
-        "draft": named("draft", settings.draft), "base": formula(0),
+        "draft": named("draft", settings.draft), "base": formula(0),  # in the order of `Memory`
         "weights": formula(0) if settings.mmap else largest_of((0, file - repack.called("repack"))), "file": file}
-    work, left = work_bytes(shape, model, settings, cells)
-    unread = unread_bytes(model, settings, cells)
-    if settings.trimmed and shape.tokenizer_model in HELD and shape.architecture not in NODES:
-        beside = _engine(shape, settings, cells, True) + _answer(shape, settings) + work + _held(shape, settings, bool(found["kv_window"].value))
-        unread = unread // 2 if settings.embeddings and shape.pooling_type == MEAN else unread
-    else:
-        caches = [found[name] for name in ("output", "kv_full", "kv_window", "state")]
-        free = _free(shape, settings, caches, _nodes(shape, cells), work, _read_buffer(shape, settings, repack))
-        rewritten = bool(repacked(shape, REWRITING, model.cached)[0].value)
-        beside = _engine(shape, settings, cells, rewritten) + _answer(shape, settings) + work + left + free
-    found["base"] = largest_of((0, beside - unread))
+    found["base"] = _base(shape, model, settings, cells, found)
     total = formula(0)
     for name in ANONYMOUS:
         total += named(name, found[name].value)
     mapped = file + named("draft_file", settings.draft_file) if settings.draft_file else file
     return {**found, "anonymous": total, "file_backed": mapped if settings.mmap else formula(0)}
+
+
+def _base(shape: Header, model: Shape, settings: Settings, cells: Cells, found: Mapping[str, Formula]) -> Formula:
+    """The rest of the engine's process with its work areas, less what of the other terms nothing touches."""
+    work, left = work_bytes(shape, model, settings, cells)
+    unread = unread_bytes(model, settings, cells)
+    if settings.trimmed and shape.tokenizer_model in HELD and shape.architecture not in NODES:
+        unread = unread // 2 if settings.embeddings and shape.pooling_type == MEAN else unread
+        beside = _engine(shape, settings, cells, True) + _answer(shape, settings) + work + _held(shape, settings, bool(found["kv_window"].value))
+    else:
+        rewritten = bool(repacked(shape, REWRITING, model.cached)[0].value)
+        caches = [found[name] for name in ("output", "kv_full", "kv_window", "state")]
+        free = _free(shape, settings, caches, _nodes(shape, cells), work, _read_buffer(shape, settings, found["repack"]))
+        beside = _engine(shape, settings, cells, rewritten) + _answer(shape, settings) + work + left + free
+    return largest_of((0, beside - unread))
 
 
 def with_draft(settings: Settings, draft: Header, draft_settings: Settings) -> Settings:
