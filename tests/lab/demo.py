@@ -70,9 +70,9 @@ def table(rows: Sequence[Sequence[str]]) -> str:
 
 
 def plan_rows(report: dict[str, Any]) -> list[list[str]]:
-    """The plan beside what the running containers were measured to hold (anonymous and file-backed together)."""
+    """The plan of each instance (what cannot be dropped) beside what its container was measured to hold (anonymous and file pages together)."""
     measured = {(row["host"], row["instance"]): row for row in report["verdict"]["measured"]}
-    rows = [["HOST", "MODEL", "THREADS", "CONTEXT", "SLOTS", "MEMORY PLANNED", "MEMORY MEASURED", "LIMIT"]]
+    rows = [["HOST", "MODEL", "THREADS", "CONTEXT", "SLOTS", "INSTANCE PLANNED", "INSTANCE HOLDS", "LIMIT"]]
     for host, entry in report["plan"]["hosts"].items():
         for instance in entry["instances"]:
             seen = measured[host, instance["name"]]
