@@ -44,8 +44,8 @@ class Choice:
 def choose(candidates: Sequence[Candidate], offset: int, size: int) -> Choice:
     """Whom to ask for the bytes from `offset` on; candidates are in order of preference.
 
-    The first one that has more, or that is about to have more and is worth waiting for, unless somebody else is ahead of it by
-    32 MiB and a sixteenth of the file. Nobody: the reason of the farthest one whose source failed, else the origin.
+    The first one that has more, or that is about to have more and is worth waiting for, unless somebody else is ahead of it by more
+    than the larger of 32 MiB and a sixteenth of the file. Nobody: the reason of the farthest one whose source failed, else the origin.
     """
     lag = max(LAG, size // LAG_SHARE)
     free = [one.look.have for one in candidates if one.trusted and not one.look.busy]
