@@ -100,12 +100,16 @@ class Board:
 
     def fill(self, name: str) -> list[Room]:
         """Give a model what it lacks, as far as there is room; the rooms that it got."""
-        found = self.fitting(name)[:self.unmet(name)]
-        for index, room in enumerate(found):
-            if self.ousts(name, room):  # what came before made it the last one of another
-                found[index] = room = self.fitting(name)[0]
-            self.put(name, room)
-        return found
+        got: list[Room] = []
+        found = self.fitting(name)
+        for _place in range(self.unmet(name)):
+            if found and self.ousts(name, found[0]):  # what came before made it the last one of another
+                found = self.fitting(name)
+            if not found:
+                break
+            got.append(found.pop(0))
+            self.put(name, got[-1])
+        return got
 
     def rank(self, name: str, room: Room) -> tuple[Any, ...]:
         """The best room for a model has the lowest."""
@@ -128,11 +132,17 @@ def place(board: Board, before: Mapping[str, Mapping[str, int]], first: Sequence
     for name in yielding:
         while board.unmet(name) and _make_way(board, name):
             board.fill(name)
-    for name in some:  # where others made way
-        board.fill(name)
+    _fill(board, some)  # where others made way
     _move(board, some)
+    _fill(board, some)
     for name in yielding:
         board.fill(name)
+
+
+def _fill(board: Board, names: Sequence[str]) -> None:
+    """Give models what they lack until none gets more: a place for one may be left by what made way for another."""
+    while any([board.fill(name) for name in names]):
+        pass
 
 
 def _size(board: Board, name: str) -> int:

@@ -88,7 +88,11 @@ class Room:
 
     def holds(self, name: str, memory: Memory, residency: str) -> bool:
         """Whether a further model fits, with its file where new files count."""
-        return memory.anonymous <= self.left(residency) and (self.disk is None or name in self.stored or memory.file <= self.disk)
+        return memory.anonymous <= self.left(residency) and not self.lacks_disk(name, memory)
+
+    def lacks_disk(self, name: str, memory: Memory) -> int:
+        """Bytes of disk that a further model's file lacks; 0 where new files do not count."""
+        return 0 if self.disk is None or name in self.stored else max(0, memory.file - self.disk)
 
     def add(self, name: str, memory: Memory, residency: str, blob: str, weight: float = 1.0) -> None:
         """Place a model."""
@@ -140,15 +144,19 @@ def budget(name: str, capacity: Capacity, others: int = 0, stores: bool = False)
         raise FleetError("The memory of a host is not known", f"host {name}", "no memory_total_bytes", "Read its capacity again.")
     memory, free = _memory_of(capacity)
     reserved = system_reserve(memory) + others
-    disk = capacity.store_free_bytes
-    room = None if disk is None or not stores else max(0, disk - max(DISK_BYTES, disk * DISK_PERCENT // 100))
-    return Room(name, capacity, max(0, free - reserved), reserved, disk=room)
+    return Room(name, capacity, max(0, free - reserved), reserved, disk=_disk_of(capacity) if stores else None)
 
 
 def _memory_of(capacity: Capacity) -> tuple[int, int]:
     """Bytes that a host has, and that are not huge pages: those are taken out of its memory, and do not count in the limit of a control group."""
     memory = min(size for size in (capacity.memory_total_bytes, capacity.memory_limit_bytes) if size is not None)
     return memory, min((capacity.memory_total_bytes or memory) - capacity.hugepages_reserved_bytes, memory)
+
+
+def _disk_of(capacity: Capacity) -> int | None:
+    """Bytes that new files may take of the disk that is free; None when that is not known."""
+    free = capacity.store_free_bytes
+    return None if free is None else max(0, free - max(DISK_BYTES, free * DISK_PERCENT // 100))
 
 
 def system_reserve(memory: int) -> int:
@@ -164,8 +172,8 @@ def more_memory(room: Room, wanted: int) -> int:
 
 
 def more_disk(room: Room, wanted: int) -> int:
-    """The same of disk that is free."""
-    return _kept_off((room.disk or 0) + wanted, DISK_BYTES, DISK_PERCENT) - (room.capacity.store_free_bytes or 0)
+    """The same of disk that is free, with the new files of what is placed there."""
+    return _kept_off((_disk_of(room.capacity) or 0) + wanted, DISK_BYTES, DISK_PERCENT) - (room.capacity.store_free_bytes or 0)
 
 
 def _kept_off(rest: int, least: int, percent: int) -> int:
@@ -179,6 +187,8 @@ def node_rooms(room: Room, kept: int) -> tuple[Room, ...]:
     Of the cores that are not `kept` for others, each instance needs one, that of the models on demand too.
     """
     capacity = room.capacity
+    if not capacity.cores:  # a capacity that people write need not name them
+        return ()
     total = sum(node.memory_bytes or 0 for node in capacity.numa_nodes)
     parts = [node_capacity(capacity, number) for number in usable_nodes(capacity)]
     free = sum(part.usable_cores for part in parts) - kept

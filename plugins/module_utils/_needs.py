@@ -78,8 +78,7 @@ class Needs:
         """What a model needs on a server. FleetError names the model for settings that the engine refuses."""
         key = (name, isa)
         if key not in self._memory:
-            whole = self.whole(name, isa)
-            self._memory[key] = server_part(self.models[name].header, whole, self.kept[name]) if name in self.kept else whole
+            self._memory[key] = self._here(name, self.whole(name, isa))
         return self._memory[key]
 
     def whole(self, name: str, isa: tuple[str, ...]) -> Memory:
@@ -89,17 +88,19 @@ class Needs:
         except FleetError as error:
             raise FleetError(error.what, f"model {name}, {error.where}".rstrip(", "), error.got, error.do) from error
 
+    def _here(self, name: str, whole: Memory) -> Memory:
+        """What of a model a server keeps."""
+        return server_part(self.models[name].header, whole, self.kept[name]) if name in self.kept else whole
+
     def nearest(self, name: str, isa: tuple[str, ...], room: int) -> dict[str, Any]:
         """The smallest change of wanted options that fits into `room` anonymous bytes; empty when none does.
 
         One option first: prompt cache, slots, cache type, context, quant. Then together, the context and the quant last.
         A change of `quant` is an estimate: another file's sizes are not known before it is looked at.
         """
-        if name in self.kept:
-            return {}
         wanted, settings = self.models[name].wanted, self.settings(name, ())
         if name not in self._quants:
-            self._quants[name] = dict(smaller(self.models[name].header, wanted.quant))
+            self._quants[name] = {} if name in self.kept else dict(smaller(self.models[name].header, wanted.quant))
         least: dict[str, Any] = {"prompt_cache_mib": 0} if settings.prompt_cache >= MIB else {}
         least.update({"kv_type": "q8_0"} if wanted.kv_type == "f16" else {}, **({"slots": 1} if wanted.slots > 1 else {}))
         contexts, quants = _contexts(wanted.context), self._quants[name]
@@ -151,7 +152,7 @@ class Needs:
             model, none = self.models[name], {} if cached is None else {"prompt_cache_mib": 0}
             wanted = replace(model.wanted, **{**options, **none})
             try:
-                memory = estimate(model.header, settings_of(wanted, model.header, (), model.projector_size, model.projector_header))
+                memory = self._here(name, estimate(model.header, settings_of(wanted, model.header, (), model.projector_size, model.projector_header)))
                 self._unpacked[key] = memory.anonymous - memory.repack
             except FleetError:  # the engine refuses this cache type for the model's heads
                 self._unpacked[key] = NEVER
@@ -161,7 +162,8 @@ class Needs:
         """Bytes of weights that a host rewrites in memory, of the model's own file or of one in a smaller quant."""
         key = (name, quant, isa)
         if key not in self._repack:
-            self._repack[key] = repack_bytes(self._quants[name].get(quant, self.models[name].header), isa)[0]
+            found = repack_bytes(self._quants[name].get(quant, self.models[name].header), isa)[0]
+            self._repack[key] = self._here(name, Memory(repack=found)).repack
         return self._repack[key]
 
 

@@ -90,7 +90,7 @@ def _headline(plan: Mapping[str, Any], title: str) -> Markup:
     usable = sum(host["memory_usable_bytes"] for host in hosts.values())
     told = (f"{view.plural(len(hosts), 'host')}, {view.plural(len(plan['placement']), 'model')}, {plan['topology']}: "
             f"{gib(planned)} of {gib(usable)} of memory given out. ")
-    short = f"{view.plural(refused, 'placement')} refused, {view.plural(len(plan['unmet']), 'model')} on fewer servers than wanted."
+    short = f"{view.plural(len(plan['unmet']), 'model')} on fewer servers than wanted, {view.plural(refused, 'refusal')} below."
     verdict = tag("span", short, class_="mark") if refused or plan["unmet"] else tag("span", "Everything wanted fits.", class_="good")
     return tag("header", tag("h1", title), tag("p", told, verdict, class_="lead"))
 

@@ -57,19 +57,19 @@ def _refusal(board: Board, needs: Needs, name: str, room: Room, others: tuple[st
         reason = f"{name} is to be apart from {some(neighbours)}, which {room.name} has. Lower replicas, or add a host.{elsewhere}"
         return Refusal(name, room.name, reason, 0, {}, others)
     left = room.left(wanted.residency)
-    lacks = memory.anonymous - left
+    lacks, lacks_disk = memory.anonymous - left, room.lacks_disk(name, memory)
+    disk = more_disk(room, lacks_disk) if lacks_disk else 0
+    file = (f"a file of {gib(memory.file)}, and {room.name} has {gib(room.disk or 0)} of disk for it beside what must stay free: "
+            f"{_short(lacks_disk, disk)}. Free some disk, or choose another host.") if lacks_disk else ""
     if lacks <= 0:
-        lacks = memory.file - (room.disk or 0)
-        short = more_disk(room, lacks)
-        reason = (f"{name} has a file of {gib(memory.file)}, and {room.name} has {gib(room.disk or 0)} of disk for it beside what must stay free: "
-                  f"{_short(lacks, short)}. Free some disk, or choose another host.{elsewhere}")
-        return Refusal(name, room.name, reason, short, {}, others)
-    change = needs.nearest(name, room.capacity.isa, left) or _split_change(needs, name, room, workers)
+        return Refusal(name, room.name, f"{name} has {file}{elsewhere}", disk, {}, others)
+    change = {} if file else needs.nearest(name, room.capacity.isa, left) or _split_change(needs, name, room, workers)
     others_there = f" beside {some(sorted(room.weights))}" if room.weights else ""
-    has = f"has {gib(left)}" if left >= 0 else f"lacks {gib(-left)} even for an empty container"
+    needed, there = (gib(memory.anonymous), gib(left)) if gib(memory.anonymous) != gib(left) else (f"{memory.anonymous} bytes", f"{left} bytes")
+    has = f"has {there}" if left >= 0 else f"lacks {gib(-left)} even for an empty container"
     short = more_memory(room, lacks)
-    reason = (f"{name} needs {gib(memory.anonymous)} of memory besides its file, and {room.name} {has}{others_there}: "
-              f"{_short(lacks, short)}. {_way_out(change)}{elsewhere}")
+    reason = (f"{name} needs {needed} of memory besides its file, and {room.name} {has}{others_there}: "
+              f"{_short(lacks, short)}. {f'It also has {file}' if file else _way_out(change)}{elsewhere}")
     return Refusal(name, room.name, reason, short, change, others)
 
 
@@ -139,7 +139,8 @@ def _instance_warnings(instance: Instance, budget: int) -> Iterable[str]:
         yield (f"The limit holds {int(instance.file_share * 100)} % of the model files ({files}): the rest is read from disk again and again. "
                "Lower context, slots or prompt cache, or add memory.")
     if instance.residency == RESIDENT and instance.max_active is not None:
-        yield (f"{len(instance.models)} models share {instance.max_active} cores: answers are slow when more than {instance.max_active} run at once.")
+        yield (f"{len(instance.models)} models share {plural(instance.max_active, 'core')}: at most {instance.max_active} are loaded at once, and a request "
+               "for another one waits until it is loaded. Place less there, or add a host.")
     if instance.residency != RESIDENT and budget < SMALL_CORES:
         yield "Models on demand and resident ones share one core: answers are slow when both run at once."
 
@@ -177,7 +178,13 @@ def advice(board: Board, needs: Needs, shards: Mapping[str, Shard], fleet: Fleet
 def _shard_advice(board: Board, needs: Needs, name: str, shard: Shard) -> Iterable[str]:
     waits = "" if shard.network_milliseconds is None else f" and waits {shard.network_milliseconds:g} ms for it"
     yield f"{name}: each token sends about {shard.bytes_per_token // 1000} kB over the network{waits}. While a worker is down it does not answer."
-    alone = [host for host, room in board.rooms.items()
-             if needs.whole(name, room.capacity.isa).anonymous <= room.left(RESIDENT) + (board.need(name, room).anonymous if host == shard.server else 0)]
+    alone = [host for host, room in board.rooms.items() if _holds_alone(board, needs, name, room)]
     if alone:
         yield f"{name}: {some(alone)} would hold it alone, and it would answer faster there. Leave shards out."
+
+
+def _holds_alone(board: Board, needs: Needs, name: str, room: Room) -> bool:
+    """Whether a host would hold a model that is split as a whole beside all else that it has, with their files."""
+    other, model = room.without({name}.intersection(room.weights)), board.models[name]
+    other.add(name, needs.whole(name, room.capacity.isa), RESIDENT, model.blob)
+    return other.wish <= other.usable

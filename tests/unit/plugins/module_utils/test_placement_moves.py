@@ -117,6 +117,17 @@ def test_two_that_it_is_apart_from_share_a_host_where_it_has_no_other() -> None:
     assert found.placement == {"all": ("ai1",), "one": ("ai2",), "two": ("ai2",)} and not found.unmet
 
 
+def test_what_a_room_is_left_for_goes_there_once() -> None:
+    """`three` takes the last host of `all` for its best one: the places that it goes on to are others."""
+    models = wants({"name": "large", "replicas": 1, "hosts": ["ai2"], "context": 1 << 18, "prompt_cache_mib": 0},
+                   {"name": "three", "replicas": 3, "context": 1024, "prompt_cache_mib": 0},
+                   {"name": "all", "context": 1 << 18, "prompt_cache_mib": 0, "apart_from": ["three"]})
+    hosts = {**servers(2), "ai3": host(3 * GIB)}
+    found = plan(hosts, models)
+    assert found.placement == {"large": ("ai2",), "three": ("ai1", "ai2", "ai3"), "all": ()} and found.unmet == ("all",)
+    assert again(found, hosts, models).placement == found.placement
+
+
 def test_a_refusal_does_not_count_what_would_make_way() -> None:
     models = everywhere({"name": "one", "replicas": 1, "hosts": ["ai1"], "context": 65_536})
     (refusal,) = plan({"ai1": just_fits(models[1], spare=-10 * MIB), "ai2": host()}, models).refused

@@ -163,10 +163,29 @@ def test_a_model_that_fits_one_host_is_better_alone() -> None:
     assert not any("alone" in line for line in sharded(fleet(64, 64)).advice)
 
 
+def test_a_host_that_would_read_the_file_again_and_again_is_not_better_alone() -> None:
+    """Its memory besides the file fits, and its file does not: nothing of Q6_K is rewritten."""
+    mapped = header(40 * GIB, tensors=(TensorGroup("Q6_K", "matrix", 32, 1, 38 * GIB), TensorGroup("Q6_K", "output", 32, 1, GIB)))
+    assert not any("alone" in line for line in sharded(fleet(64), 1, mapped).advice)
+    assert any("alone" in line for line in sharded(fleet(64, server=64), 1, mapped).advice)
+
+
 def test_a_server_too_small_for_its_part_is_refused() -> None:
     found = sharded(fleet(12, 12, server=2))
     assert found.unmet == ("m",) and found.refused[0].host == "ai1" and found.refused[0].short_by > 0 and not found.shards
     assert found.hosts["w1"].workers == ()
+
+
+def test_a_server_too_small_for_its_part_is_told_what_would_fit() -> None:
+    model, hosts = want(shards=2, prompt_cache_mib=8192), fleet(64, 64, server=8)
+    (refusal,) = sharded(hosts, model=model).refused
+    assert set(refusal.fits_with) == {"prompt_cache_mib"} and not sharded(hosts, model=replace(model, prompt_cache_mib=refusal.fits_with["prompt_cache_mib"])).unmet
+
+
+@pytest.mark.parametrize("server, fits_with", [(64, {"shards": 2}), (8, {})])
+def test_fewer_shards_are_offered_where_a_server_holds_the_rest(server: int, fits_with: dict[str, int]) -> None:
+    hosts = fleet(12, 12, server=server)
+    assert sharded(hosts, 3).refused[0].fits_with == fits_with and bool(sharded(hosts, 2).unmet) != bool(fits_with)
 
 
 def test_workers_without_memory_are_refused() -> None:
@@ -189,7 +208,7 @@ def test_a_federation_leaves_memory_to_its_front() -> None:
 
 
 def distributed(hosts: dict[str, Any], models: Any = None, **more: Any) -> _plan.Plan:
-    return plan(hosts, models or [want()], topology="distributed", servers=["ai1"], control=["c1"],
+    return plan(hosts, models or [want()], more.pop("headers", None), topology="distributed", servers=["ai1"], control=["c1"],
                 workers=[name for name in hosts if name.startswith("w")], **more)
 
 
@@ -213,6 +232,22 @@ def test_a_new_model_needs_disk_on_its_worker(free: Any, previous: Any, placed: 
     """800 MiB for the file and 1 GiB that must stay free; what is there already needs none."""
     found = distributed({"ai1": host(), "w1": host(store_free_bytes=free), "c1": host()}, previous=previous)
     assert bool(found.placement["m"]) == placed and (placed or found.refused[0].short_by == 24 * MIB and "disk" in found.refused[0].reason)
+
+
+def test_disk_is_short_by_what_the_files_that_are_placed_leave() -> None:
+    hosts = {"ai1": host(), "w1": host(64 * GIB, store_free_bytes=10 * GIB), "c1": host()}
+    models, headers = wants({"name": "a"}, {"name": "b"}), {"a": header(6 * GIB), "b": header(6 * GIB)}
+    (refusal,) = distributed(hosts, models, headers=headers).refused
+    assert (refusal.short_by, refusal.model) == (3 * GIB, "b")  # 12 GiB and the 1 GiB that stays free, of 10
+    assert not distributed({**hosts, "w1": replace(hosts["w1"], store_free_bytes=13 * GIB)}, models, headers=headers).refused
+
+
+def test_a_host_short_of_memory_and_of_disk_is_told_both() -> None:
+    """No smaller setting makes a file smaller."""
+    hosts = {"ai1": host(), "w1": host(2 * GIB, store_free_bytes=10 * GIB), "c1": host()}
+    (refusal,) = distributed(hosts, [want(context=65_536)], headers={"m": header(12 * GIB)}).refused
+    assert "of memory besides its file" in refusal.reason and "3.0 GiB (3221225472 bytes) short. Free some disk" in refusal.reason
+    assert refusal.fits_with == {} and refusal.short_by > 0
 
 
 @pytest.mark.parametrize("hosts, models, topology, more, text", [

@@ -35,7 +35,7 @@ def everything() -> dict[str, Any]:
 
 def test_the_page_says_everything_the_plan_says() -> None:
     told = words(parsed(_plan_html.page(everything(), (), ["What if: two more hosts"])))
-    for part in ("2 hosts, 3 models, replicated", "1 placement refused", "What if: two more hosts", "too-big needs 9.0 GiB", "5.0 GiB", "slots 1", "ai9",
+    for part in ("2 hosts, 3 models, replicated", "1 refusal below", "What if: two more hosts", "too-big needs 9.0 GiB", "5.0 GiB", "slots 1", "ai9",
                  "nothing would change", "NUMA node 1", "pinned to CPUs 4-7", "Instance localai-ondemand , models on demand", "at most 1 model loaded at once",
                  "CPU limit 3.5 cores", "LOCALAI_THREADS 3", "1,048,576,000 bytes", "80 % of the files", "32768", "12.5", "gpt-4", "Worker", "0-3",
                  "1,3", "16384", "not measured", "ai1, ai2 : has swap", "m: a hint", "KV cache", "Reserved", "3 of 4"):
