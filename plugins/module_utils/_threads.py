@@ -21,6 +21,7 @@ RESERVE_FROM_CORES = 4  # from here on one core is left to the system and the se
 PROXY_FROM_CORES = 8  # from here on a gateway leaves one more to the proxy
 # The server process needs time beside the threads: 0 of 60 periods throttled with it, 14 to 18 of 50 without (1 thread)
 SERVER_CORES = 0.5
+LEAST_CPUS = 0.01  # Docker's own minimum; it reads 0 as no limit
 IDLE_SHARE = 0.25  # of a core: less than this slows the threads less than a core fewer does
 THREADS_PER_CHANNEL = 3  # more do not read the weights faster: memory is the limit
 
@@ -154,7 +155,7 @@ def _ranges(cpus: Sequence[int]) -> str:
 def _cpu_limit(capacity: Capacity, budget: int, pinned: Sequence[int]) -> float:
     """Budget and server, within the quota and the logical CPUs that there are (Docker refuses more than those)."""
     ceilings = [capacity.quota_cores or math.inf, len(pinned) or len(capacity.allowed_cpus) or budget]
-    return float(round(min(budget + SERVER_CORES, *ceilings), 2))
+    return float(max(LEAST_CPUS, round(min(budget + SERVER_CORES, *ceilings), 2)))
 
 
 def _check(weights: Sequence[float], reserve: Optional[int], tuned: Optional[int]) -> None:

@@ -63,6 +63,7 @@ def test_plan_threads(tmp_path, cores, channels, weights, reserve, budget, threa
         (7, 8, 7.5, 6.5),
         (1, 0, None, 1.0),
         (1, 1, 0.123456, 0.12),
+        (1, 4, 0.004, 0.01),
     ],
 )
 def test_the_limit_leaves_room_for_the_server(tmp_path, cores, logical, quota, cpus):
