@@ -15,11 +15,14 @@ from datetime import datetime, timezone
 from typing import Any, Mapping, Optional
 
 from ._capacity import Capacity
+from ._cgroup import MAX_CPU
 
 SCHEMA = 1
 MAX_AGE_DAYS = 180
 """A measurement holds half a year: kernels, firmware and what else runs on a host change without a trace in the fingerprint."""
 DAY = 86400
+MAX_SPEED = 1e9
+"""Tokens per second that no host reaches; a file may hold numbers that are no `float`."""
 WORDS = {"cpu_model": "the CPU", "usable_cores": "usable cores", "quota_cores": "the CPU quota", "smt": "SMT"}
 AGAIN = "Run localai.fleet.tune again."
 
@@ -153,7 +156,7 @@ def _measured_at(tuning: Any) -> Optional[float]:
     try:
         right = (tuning["schema"] == SCHEMA and isinstance(tuning["fingerprint"], dict) and _is_count(tuning["threads"])
                  and isinstance(tuning["measured_on"], str) and isinstance(tuning["model"]["name"], str) and "sha256" in tuning["model"]
-                 and all(isinstance(value, (int, float)) for value in tuning["tokens_per_second"].values()))
+                 and all(_is_speed(value) for value in tuning["tokens_per_second"].values()))
         moment = datetime.strptime(tuning["measured_at"], "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=timezone.utc)
     except (KeyError, TypeError, ValueError, AttributeError):
         return None
@@ -161,7 +164,11 @@ def _measured_at(tuning: Any) -> Optional[float]:
 
 
 def _is_count(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
+    return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= MAX_CPU
+
+
+def _is_speed(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < MAX_SPEED
 
 
 def _text(now: float) -> str:

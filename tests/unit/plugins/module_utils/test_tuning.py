@@ -54,7 +54,8 @@ def test_a_plan_tells_the_same_on_every_day(host) -> None:
 @pytest.mark.parametrize("damage", [
     False, [], "text", {}, {"schema": 2}, {"threads": 0}, {"threads": True}, {"threads": "3"}, {"threads": None}, {"measured_at": "yesterday"},
     {"measured_at": 3}, {"fingerprint": None}, {"model": {}}, {"model": None}, {"tokens_per_second": {"3": "fast"}}, {"tokens_per_second": []},
-    {"measured_on": None},
+    {"measured_on": None}, {"tokens_per_second": {"3": 10**400}}, {"tokens_per_second": {"3": True}}, {"tokens_per_second": {"3": -0.1}},
+    {"tokens_per_second": {"3": 1e9}}, {"threads": 8192}, {"threads": 10**30},
 ])
 def test_a_damaged_fact_is_ignored_with_a_word(host, damage) -> None:
     fact = {**measured(host), **damage} if isinstance(damage, dict) and damage else damage
