@@ -135,8 +135,8 @@ def to_int(text: Optional[str]) -> Optional[int]:
     return int(match.group(1)) if match else None
 
 
-def cpu_list(text: Optional[str]) -> Optional[frozenset[int]]:
-    """`"0-3,8"` → {0,1,2,3,8}; None when missing, empty or malformed, and when it tells more CPUs than a host can have."""
+def cpu_list(text: Optional[str], most: int = MAX_CPU + 1) -> Optional[frozenset[int]]:
+    """`"0-3,8"` → {0,1,2,3,8}; None when missing, empty or malformed, and when it tells more than `most` CPUs."""
     cpus: set[int] = set()
     told = 0  # ranges that overlap are counted each time: they are work
     for part in (text or "").strip().split(","):
@@ -145,28 +145,30 @@ def cpu_list(text: Optional[str]) -> Optional[frozenset[int]]:
             return None
         first, last = int(match.group(1)), int(match.group(2) or match.group(1))
         told += last - first + 1
-        if last < first or last > MAX_CPU or told > MAX_CPU + 1:
+        if last < first or last > MAX_CPU or told > most:
             return None
         cpus.update(range(first, last + 1))
     return frozenset(cpus)
 
 
 def cpu_mask(text: Optional[str]) -> Optional[frozenset[int]]:
-    """`"00000001,0000000f"` → {0,1,2,3,32}; None when missing, empty or malformed."""
+    """`"00000001,0000000f"` → {0,1,2,3,32}; None when missing, empty or malformed, and when it tells a CPU that no host can have."""
     digits = (text or "").strip().replace(",", "")
     if not re.fullmatch(r"[0-9a-fA-F]{1,16384}", digits):
         return None
-    bits = bin(int(digits, 16))[:1:-1]
-    return frozenset(cpu for cpu, bit in enumerate(bits) if bit == "1") or None
+    mask = int(digits, 16)  # kernels put zeros before it, so that its length tells nothing
+    if mask.bit_length() > MAX_CPU + 1:
+        return None
+    return frozenset(cpu for cpu, bit in enumerate(bin(mask)[:1:-1]) if bit == "1") or None
 
 
 def pairs(text: Optional[str]) -> dict[str, int]:
-    """Lines of `name number` (memory.stat, cpu.stat) as a dictionary."""
+    """Lines of `name number` (memory.stat, cpu.stat) as a dictionary; without numbers below 0, which nothing counts to."""
     found = {}
     for line in (text or "").splitlines():
         words = line.split()
         number = to_int(words[1]) if len(words) == 2 else None
-        if number is not None:
+        if number is not None and number >= 0:
             found[words[0]] = number
     return found
 
@@ -205,7 +207,7 @@ def _unescape(text: str) -> str:
 
 def _mount(line: str) -> Optional[Mount]:
     left, dash, right = line.partition(" - ")
-    fields, kind = left.split(), right.split()
+    fields, kind = left.split(" "), right.split()  # a path may hold other separators
     if not dash or len(fields) < 5 or not kind or kind[0] not in ("cgroup", "cgroup2"):
         return None
     names = kind[-1].split(",") if kind[0] == "cgroup" else []  # the source before these options may be empty
@@ -234,8 +236,8 @@ def mounts(tree: Tree) -> tuple[Mount, ...]:
 def membership(tree: Tree, pid: str = "self") -> dict[str, str]:
     """Controller → path of the process's group; "" is version 2."""
     found = {}
-    for line in (tree.read(f"/proc/{pid}/cgroup") or "").splitlines():
-        fields = line.split(":", 2)
+    for line in (tree.read(f"/proc/{pid}/cgroup") or "").split("\n"):  # a name may hold every other separator
+        fields = line.rstrip("\r").split(":", 2)
         if len(fields) == 3 and len(fields[2]) <= MAX_PATH:
             for name in fields[1].split(","):
                 found[name] = fields[2]
@@ -315,13 +317,25 @@ def _quota(tree: Tree, level: Level) -> Optional[float]:
         period = tree.read_int(f"{level.path}/cpu.cfs_period_us")
     if quota is None or period is None or quota <= 0 or period <= 0:
         return None
-    return quota / period
+    cores = quota / period
+    return cores if cores <= MAX_CPU else None  # more than a host can have is no bound
 
 
 def quota_cores(tree: Tree, pid: str = "self") -> Optional[float]:
     """The smallest CPU quota along the chain in cores, or None."""
     found = [_quota(tree, level) for level in chain(tree, "cpu", pid)]
     return min((quota for quota in found if quota is not None), default=None)
+
+
+def _effective(tree: Tree, level: Level) -> Optional[frozenset[int]]:
+    name = "cpuset.cpus.effective" if level.version == 2 else "cpuset.effective_cpus"
+    return cpu_list(tree.read(f"{level.path}/{name}"))
+
+
+def effective_cpus(tree: Tree, pid: str = "self") -> Optional[frozenset[int]]:
+    """The CPUs that the deepest group with such a list gives its processes now, or None. The kernel gives none that is offline."""
+    found = (_effective(tree, level) for level in reversed(chain(tree, "cpuset", pid)))
+    return next((cpus for cpus in found if cpus), None)
 
 
 def cpuset(tree: Tree, pid: str = "self") -> Optional[frozenset[int]]:
@@ -332,8 +346,7 @@ def cpuset(tree: Tree, pid: str = "self") -> Optional[frozenset[int]]:
     """
     allowed: Optional[frozenset[int]] = None
     for level in reversed(chain(tree, "cpuset", pid)):
-        effective = "cpuset.cpus.effective" if level.version == 2 else "cpuset.effective_cpus"
-        cpus = cpu_list(tree.read(f"{level.path}/{effective}")) or cpu_list(tree.read(f"{level.path}/cpuset.cpus"))
+        cpus = _effective(tree, level) or cpu_list(tree.read(f"{level.path}/cpuset.cpus"))
         if cpus:
             allowed = cpus if allowed is None else allowed & cpus or allowed
     return allowed
@@ -360,7 +373,7 @@ def memory_levels(tree: Tree, pid: str = "self") -> list[MemoryLevel]:
         name = "memory.current" if level.version == 2 else "memory.usage_in_bytes"
         usage = tree.read_int(f"{level.path}/{name}") or 0
         idle = stat_lines.get("total_inactive_file", stat_lines.get("inactive_file", 0))
-        found.append(MemoryLevel(level.path, limit, max(0, usage - max(0, idle))))
+        found.append(MemoryLevel(level.path, limit, max(0, usage - idle)))
     return found
 
 

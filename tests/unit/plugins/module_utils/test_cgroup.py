@@ -37,7 +37,8 @@ def test_cpu_list(text, cpus):
 
 @pytest.mark.parametrize(
     "text, cpus",
-    [("f", {0, 1, 2, 3}), ("00000001,00000003\n", {0, 1, 32}), ("0", None), ("", None), ("xyz", None), (None, None)],
+    [("f", {0, 1, 2, 3}), ("00000001,00000003\n", {0, 1, 32}), ("0", None), ("", None), ("xyz", None), (None, None),
+     ("0" * 16000 + "3", {0, 1}), ("8" + "0" * 2047, {8191}), ("1" + "0" * 2048, None)],
 )
 def test_cpu_mask(text, cpus):
     assert _cgroup.cpu_mask(text) == (None if cpus is None else frozenset(cpus))
@@ -90,6 +91,7 @@ MOUNT1 = "32 31 0:29 {root} {point} rw - cgroup cgroup rw,cpu,cpuacct\n"
         (MOUNT2.format(root="/x", point="/cg"), "0::/a\n", ["/cg", "/cg/a"]),
         (MOUNT1.format(root="/", point="/cg"), "4:cpu,cpuacct:/a\n", ["/cg", "/cg/a"]),
         (MOUNT2.format(root="/", point=r"/c\040g"), "0::/\n", ["/c g"]),
+        (MOUNT2.format(root="/pod\u2028x", point="/cg"), "0::/pod\u2028x/b\n", ["/cg", "/cg/b"]),
         ("32 31 0:29 / /cg rw - cgroup  rw,cpu\n", "4:cpu:/a\n", ["/cg", "/cg/a"]),
     ],
 )
