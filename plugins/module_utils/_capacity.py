@@ -17,12 +17,14 @@ from typing import Any, Iterable, Mapping, Optional
 
 from ._cgroup import (
     MAX_CPU,
+    UNLIMITED_BYTES,
     GroupMemory,
     MemoryLevel,
     Tree,
     cpu_list,
     cpu_mask,
     cpuset,
+    effective_cpus,
     memory_levels,
     quota_cores,
     to_int,
@@ -39,6 +41,7 @@ SYSTEM_NODE = "/sys/devices/system/node"
 FAST_SHARE = 0.8  # a core of at least this share of the top capacity is a performance core
 MAX_CPUINFO_BYTES = 1024 * 1024  # six hundred CPUs; of those beyond them, all that is needed stands in sysfs
 MAX_BLOCKS = 8192
+MAX_SIBLINGS = 64  # no CPU has more than 8 threads a core: a longer list tells no core
 CPUINFO_LINE = re.compile(
     r"^[ \t]*(processor|flags|features|core id|physical id|model name|model|hardware|cpu implementer|cpu architecture|cpu part)[ \t]*:(.*)", re.M | re.I)
 
@@ -59,7 +62,7 @@ CONTAINER_FILES = ("/.dockerenv", "/run/.containerenv", "/run/systemd/container"
 CONTAINER_GROUP = re.compile(r"/(docker[/-]|lxc([/.]|$)|lxc\.payload|kubepods|libpod|crio-)")
 MACHINE_VIRTUAL = re.compile(
     r"\b(qemu|kvm|vmware|virtualbox|xen|bochs|parallels|bhyve|virtual machine|openstack|google compute engine|"
-    r"amazon ec2|apple virtualization|dummy-virt)\b"
+    r"amazon ec2|apple virtualization|dummy-virt|vserver|digitalocean|linode|scaleway|nutanix)\b"
 )
 
 
@@ -85,11 +88,12 @@ class Capacity:
     """What a host, or one of its memory nodes, can give. Memory and disk are bytes; None is unknown or unlimited.
 
     `smt` and `sockets` describe the host, all other CPU fields what this process may use. `cores` holds the
-    `physical_cores_allowed` one by one. `memory_available_bytes` already holds `memory_used_by_deployment_bytes`:
-    a new plan may use it again. `numa_hugepages_bytes` is in the order of `numa_nodes`. `numa_node` is set by
-    `node_capacity` alone. `memory_channels` are of 64 bits; the bandwidth is what they move at most. `other_load_cores` is what
-    other programs keep busy now, for a warning and never for a plan. `tuning` is what
-    state/tuning.json of the store holds, unchecked (False when damaged): `_tuning.usable` judges it.
+    `physical_cores_allowed` one by one. `numa_nodes` lack those whose memory this process may not have; what the others have is a
+    limit then. `memory_available_bytes` already holds `memory_used_by_deployment_bytes`: a new plan may use it again.
+    `numa_hugepages_bytes` is in the order of `numa_nodes`. `numa_node` is set by `node_capacity` alone. `memory_channels` are of
+    64 bits; the bandwidth is what they move at most. `other_load_cores` is what other programs keep busy now, for a warning and
+    never for a plan. `tuning` is what state/tuning.json of the store holds, unchecked (False when damaged): `_tuning.usable`
+    judges it.
     """
 
     arch: Optional[str]
@@ -160,7 +164,7 @@ def check_capacity(capacity: Any, where: str) -> None:
     """
     wrong = misfit(capacity, "Capacity", FORMS, {"NumaNode": ("id", "cpus", "memory_bytes"), "Core": ("cpus", "performance")})
     given = capacity if isinstance(capacity, Mapping) else getattr(capacity, "__dict__", {})
-    if wrong is None and not 1 <= given["usable_cores"] <= MAX_CPU:
+    if wrong is None and not 1 <= given["usable_cores"] <= MAX_CPU + 1:
         wrong = ".usable_cores"
     if wrong is not None:
         got = given.get(wrong[1:])
@@ -208,13 +212,15 @@ def read_capacity(root: str = "/", store: str = "/opt/localai") -> Capacity:
     info, groups = _cpuinfo(tree), own_groups(tree, store)
     cpus = _cpu_fields(tree, info)
     channels = read_channels(tree, cpus["sockets"])
+    told = _numa_nodes(tree)
+    numa = _numa_fields(tree, _allowed_nodes(tree, told))
     return Capacity(
         arch=_arch(tree, info),
         isa=tuple(name for name, words in ISA.items() if info.flags() & set(words)),
         cpu_model=_cpu_model(info),
         **cpus,
-        **_numa_fields(tree),
-        **_memory_fields(tree, groups),
+        **numa,
+        **_memory_fields(tree, groups, None if numa["numa_nodes"] == told else _without_huge_pages(numa)),
         memory_channels=channels.count,
         memory_bandwidth_bytes_per_second=channels.bytes_per_second,
         store_free_bytes=_store_free(tree, store),
@@ -230,13 +236,22 @@ def read_capacity(root: str = "/", store: str = "/opt/localai") -> Capacity:
 def usable_nodes(capacity: Capacity) -> tuple[int, ...]:
     """The memory nodes that can each have an instance of their own; empty when the host is better used as a whole.
 
-    A node needs CPUs that may be used and memory of its own (neither CXL memory nor a socket without modules), and
-    the quota must give each of them a core. Fewer than two such nodes are none: there is nothing to keep apart.
+    A node needs CPUs that may be used and memory of its own (neither CXL memory nor a socket without modules), no two may
+    share a CPU (nodes that the kernel only emulates do), and the share of the quota must give each of them a core. Fewer than two
+    such nodes are none: there is nothing to keep apart.
     """
     allowed = frozenset(capacity.allowed_cpus)
-    found = tuple(node.id for node in capacity.numa_nodes if node.memory_bytes and allowed & frozenset(node.cpus))
-    starved = capacity.quota_cores is not None and capacity.quota_cores < len(found)
-    return () if len(found) < 2 or starved else found
+    found = {node.id: allowed & frozenset(node.cpus) for node in capacity.numa_nodes if node.memory_bytes and allowed & frozenset(node.cpus)}
+    shared = sum(map(len, found.values())) > len(frozenset().union(*found.values()))
+    quotas = [_node_quota(capacity, _cores_within(capacity.cores, cpus)) for cpus in found.values()]
+    starved = any(quota is not None and quota < 1 for quota in quotas)
+    return () if len(found) < 2 or shared or starved else tuple(found)
+
+
+def _node_quota(capacity: Capacity, cores: Iterable[Core]) -> Optional[float]:
+    """The share of the quota, in cores, of a node with these cores."""
+    fast = sum(core.performance for core in cores)
+    return _part(capacity.quota_cores, fast, capacity.performance_cores_allowed or fast)
 
 
 def node_capacity(capacity: Capacity, node_id: int) -> Capacity:
@@ -257,7 +272,7 @@ def node_capacity(capacity: Capacity, node_id: int) -> Capacity:
     if not cores:
         raise FleetError("No CPU of this memory node may be used", "node", str(node_id), "Use the node's memory from another node.")
     fast = sum(core.performance for core in cores)
-    quota = _part(capacity.quota_cores, fast, capacity.performance_cores_allowed or fast)
+    quota = _node_quota(capacity, cores)
     huge = capacity.numa_hugepages_bytes[index] if index < len(capacity.numa_hugepages_bytes) else 0
     return replace(
         capacity, numa_node=node_id, numa_nodes=(node,), numa_hugepages_bytes=(huge,), allowed_cpus=cpus, cores=cores,
@@ -328,17 +343,24 @@ def _cpu_model(info: _CpuInfo) -> Optional[str]:
 
 
 def _online(tree: Tree, info: _CpuInfo) -> frozenset[int]:
-    told = cpu_list(tree.read(f"{SYSTEM_CPU}/online"))
-    if told:
-        return told
+    """The CPUs that run. A group gives no other: a list without some of its CPUs is a container's view with numbers of its own (lxcfs)."""
     names = [re.fullmatch(r"cpu(\d{1,5})", name) for name in tree.names(SYSTEM_CPU)]
     present = [int(match.group(1)) for match in names if match]
+    told, given = cpu_list(tree.read(f"{SYSTEM_CPU}/online")), effective_cpus(tree)
+    if told:
+        numbers = given if given and not given <= told else told
+        return numbers & frozenset(present) or numbers
     listed = [cpu for cpu in present if tree.read_int(f"{SYSTEM_CPU}/cpu{cpu}/online") != 0]
     return frozenset(listed or info.by_cpu())
 
 
+def _status(tree: Tree) -> dict[str, str]:
+    """/proc/self/status: name → text."""
+    return dict(line.split(":", 1) for line in (tree.read("/proc/self/status") or "").splitlines() if ":" in line)
+
+
 def _affinity(tree: Tree) -> Optional[frozenset[int]]:
-    status = dict(line.split(":", 1) for line in (tree.read("/proc/self/status") or "").splitlines() if ":" in line)
+    status = _status(tree)
     return cpu_list(status.get("Cpus_allowed_list")) or cpu_mask(status.get("Cpus_allowed"))
 
 
@@ -354,8 +376,8 @@ def _allowed(tree: Tree, online: frozenset[int]) -> frozenset[int]:
 def _siblings(tree: Tree, cpu: int) -> frozenset[int]:
     base = f"{SYSTEM_CPU}/cpu{cpu}/topology"
     for name in ("core_cpus", "thread_siblings"):
-        told = cpu_list(tree.read(f"{base}/{name}_list")) or cpu_mask(tree.read(f"{base}/{name}"))
-        if told and cpu in told:
+        told = cpu_list(tree.read(f"{base}/{name}_list"), MAX_SIBLINGS) or cpu_mask(tree.read(f"{base}/{name}"))
+        if told and cpu in told and len(told) <= MAX_SIBLINGS:
             return told
     return frozenset()
 
@@ -368,7 +390,7 @@ def _core_key(tree: Tree, cpu: int, block: Mapping[str, str]) -> Optional[tuple[
         names = ("physical_package_id", "die_id", "cluster_id")
         return (*(tree.read_int(f"{base}/{name}") for name in names), core)
     core = to_int(block.get("core id"))
-    return None if core is None else (to_int(block.get("physical id")), None, None, core)
+    return None if core is None or core < 0 else (to_int(block.get("physical id")), None, None, core)
 
 
 def _package(tree: Tree, cpu: int, block: Mapping[str, str]) -> Optional[int]:
@@ -451,10 +473,22 @@ def usable_cores(performance: int, quota: Optional[float]) -> int:
     return max(1, bound)
 
 
-def _numa_fields(tree: Tree) -> dict[str, Any]:
-    nodes = _numa_nodes(tree)
+def _numa_fields(tree: Tree, nodes: tuple[NumaNode, ...]) -> dict[str, Any]:
     places = [f"{SYSTEM_NODE}/node{node.id}/hugepages" for node in nodes]
     return {"numa_nodes": nodes, "numa_hugepages_bytes": tuple(_huge_pages_in(tree, place) for place in places)}
+
+
+def _allowed_nodes(tree: Tree, nodes: tuple[NumaNode, ...]) -> tuple[NumaNode, ...]:
+    """The nodes without those whose memory this process may not have. A list that would leave no memory comes from another numbering."""
+    status = _status(tree)
+    allowed = cpu_list(status.get("Mems_allowed_list")) or cpu_mask(status.get("Mems_allowed"))
+    found = tuple(node for node in nodes if allowed is None or node.id in allowed or not node.memory_bytes)
+    return found if any(node.memory_bytes for node in found) else nodes
+
+
+def _without_huge_pages(numa: Mapping[str, Any]) -> int:
+    """Bytes of memory of these nodes, as a control group's limit counts them."""
+    return max(0, sum(node.memory_bytes or 0 for node in numa["numa_nodes"]) - sum(numa["numa_hugepages_bytes"]))
 
 
 def _numa_nodes(tree: Tree) -> tuple[NumaNode, ...]:
@@ -486,18 +520,23 @@ def _meminfo(tree: Tree) -> dict[str, int]:
 
 
 def _huge_pages_in(tree: Tree, place: str) -> int:
-    """Bytes of the huge pages of every size that one sysfs directory counts."""
+    """Bytes of the huge pages of every size that one sysfs directory counts; none where they are more than a host can have."""
     total = 0
     for name in tree.names(place):
         match = re.fullmatch(r"hugepages-(\d{1,9})kB", name)
         if match:
             total += int(match.group(1)) * 1024 * max(0, tree.read_int(f"{place}/{name}/nr_hugepages") or 0)
-    return total
+    return _possible(total)
+
+
+def _possible(size: int) -> int:
+    """So many bytes; 0 for a number that only a damaged file tells."""
+    return size if size < UNLIMITED_BYTES else 0
 
 
 def _hugepages(tree: Tree, info: Mapping[str, int]) -> int:
     """Reserved huge pages of every size in bytes: the kernel tells them in up to three places."""
-    default = info.get("HugePages_Total", 0) * info.get("Hugepagesize", 0)
+    default = _possible(info.get("HugePages_Total", 0) * info.get("Hugepagesize", 0))
     return max(_huge_pages_in(tree, "/sys/kernel/mm/hugepages"), default, info.get("Hugetlb", 0))
 
 
@@ -508,18 +547,20 @@ def _left(level: MemoryLevel, ours: Iterable[GroupMemory]) -> int:
     return max(0, level.limit - max(0, level.used - back))
 
 
-def _memory_fields(tree: Tree, groups: list[str]) -> dict[str, Any]:
+def _memory_fields(tree: Tree, groups: list[str], nodes: Optional[int]) -> dict[str, Any]:
+    """`nodes`: bytes of the memory nodes that may be used, None where all may."""
     info, levels, ours = _meminfo(tree), memory_levels(tree), own_memory(tree, groups)
-    own = sum(group.anonymous for group in ours)
-    bounds = [_left(level, ours) for level in levels]
+    own = _possible(sum(group.anonymous for group in ours))
+    limits = [level.limit for level in levels] + ([] if nodes is None else [nodes])
+    bounds = [_left(level, ours) for level in levels] + ([] if nodes is None else [nodes])
     if "MemAvailable" in info:
         # reserved huge pages are no part of MemAvailable: they are not taken off again
-        bounds.append(min(info["MemAvailable"] + own, info.get("MemTotal", info["MemAvailable"] + own)))
+        bounds.append(min(info["MemAvailable"] + own, info.get("MemTotal", UNLIMITED_BYTES)))
     elif bounds and "MemTotal" in info:  # before Linux 3.14: a group's limit may be more than the host has
         bounds.append(info["MemTotal"])
     return {
         "memory_total_bytes": info.get("MemTotal"),
-        "memory_limit_bytes": min((level.limit for level in levels), default=None),
+        "memory_limit_bytes": min(limits, default=None),
         "memory_available_bytes": min(bounds, default=None),
         "memory_used_by_deployment_bytes": own,
         "hugepages_reserved_bytes": _hugepages(tree, info),
@@ -536,7 +577,8 @@ def _store_free(tree: Tree, store: str) -> Optional[int]:
         room = os.statvfs(tree.outside(place) or "")
     except OSError:
         return None
-    return room.f_bavail * room.f_frsize
+    free = room.f_bavail * room.f_frsize
+    return free if free < UNLIMITED_BYTES else None  # what keeps its files elsewhere tells any number
 
 
 # --- what kind of host
@@ -558,12 +600,18 @@ def _machine_words(tree: Tree) -> str:
     return " ".join((tree.read(place) or "").replace("\0", " ").strip() for place in places).strip().lower()
 
 
+def _below_hypervisor(tree: Tree, info: _CpuInfo) -> bool:
+    """Whether the kernel sees a hypervisor and is no part of it: Xen's first domain has the machine itself."""
+    seen = "hypervisor" in info.flags() or bool((tree.read("/sys/hypervisor/type") or "").strip())
+    return seen and "control_d" not in (tree.read("/proc/xen/capabilities") or "")
+
+
 def _virtualization(tree: Tree, info: _CpuInfo) -> Optional[str]:
     if _in_container(tree):
         return "container"
     words = _machine_words(tree)
     named = MACHINE_VIRTUAL.search(words) and ".metal" not in words  # clouds also rent whole machines
-    if named or "hypervisor" in info.flags() or (tree.read("/sys/hypervisor/type") or "").strip():
+    if named or tree.exists("/proc/device-tree/ibm,partition-name") or _below_hypervisor(tree, info):
         return "vm"
     known = bool(words or info.first("flags") or info.first("model", "hardware"))
     return "none" if known else None

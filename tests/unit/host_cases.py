@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import os
 
-from host_trees import CG, CPU, GIB, NO_LIMIT_V1, V2_MOUNT, arm, cpus, host, memory, nodes, process, v1_groups, v1_mounts, without
+from host_trees import CG, CPU, GIB, NO_LIMIT_V1, V2_MOUNT, X86, arm, cpus, host, memory, nodes, process, v1_groups, v1_mounts, without
 
 PODMAN = "/user.slice/user-1000.slice/user@1000.service/user.slice/libpod-ab.scope/container"
 POD = "/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-podx.slice/cri-containerd-ab.scope"
@@ -13,6 +13,11 @@ SNC = ("0-9,40-49", "10-19,50-59", "20-29,60-69", "30-39,70-79")
 def capacities(**by_cpu):
     """`c0=250` → the relative speed of CPU 0."""
     return {f"{CPU}/cpu{name[1:]}/cpu_capacity": f"{speed}\n" for name, speed in by_cpu.items()}
+
+
+def mems(told):
+    """A process that may have the memory of these nodes."""
+    return {"/proc/self/status": f"Cpus_allowed_list:\t0-1023\nMems_allowed:\tffff\nMems_allowed_list:\t{told}\n"}
 
 
 def own_cores(count, *parts):
@@ -243,6 +248,96 @@ FURTHER = {
     "tuning and state of other kinds": (
         host({"/opt/localai/state/tuning.json": '{"a": 1e999}', "/opt/localai/state/instances.json": '[{"container_id": null}]'}),
         {"tuning": False, "memory_used_by_deployment_bytes": 0},
+    ),
+    "LXC: lxcfs numbers the online CPUs anew": (
+        host(cpus(12), process(allowed="2-5", mounts=V2_MOUNT), {f"{CPU}/online": "0-3\n", f"{CG}/cpuset.cpus.effective": "2-5\n"}),
+        {"logical_cpus_online": 4, "allowed_cpus": [2, 3, 4, 5], "physical_cores_allowed": 4, "smt": False},
+    ),
+    "cpuset: a CPU that is offline by now is in the wish alone": (
+        host(cpus(4, offline=(3,)), process("0::/a\n", allowed="0-3", mounts=V2_MOUNT),
+             {f"{CG}/a/cpuset.cpus": "2-3\n", f"{CG}/cpuset.cpus.effective": "0-2\n", f"{CG}/a/cpuset.cpus.effective": "2\n"}),
+        {"logical_cpus_online": 3, "allowed_cpus": [2]},
+    ),
+    "cpuset: no effective list, the wish names CPUs that are offline": (
+        host(cpus(4, offline=(3,)), process("0::/a\n", mounts=V2_MOUNT), {f"{CG}/a/cpuset.cpus": "2-3\n"}), {"logical_cpus_online": 3, "allowed_cpus": [2]},
+    ),
+    "online CPUs of which the kernel knows nothing": (host({f"{CPU}/online": "0-8191\n"}), {"logical_cpus_online": 4, "allowed_cpus": [0, 1, 2, 3]}),
+    "as many CPUs as there can be, by a list alone": (
+        {f"{CPU}/online": "0-8191\n"}, {"logical_cpus_online": 8192, "usable_cores": 8192},
+    ),
+    "siblings of more CPUs than a core has": (
+        host(cpus(4), {f"{CPU}/cpu{n}/topology/{name}": text for n in range(4)
+                       for name, text in (("thread_siblings_list", "0-8191\n"), ("core_cpus", "f" * 17 + "\n"))}),
+        {"physical_cores_allowed": 4, "smt": False},
+    ),
+    "core numbers of -1 in cpuinfo": (
+        {"/proc/cpuinfo": "".join(f"processor: {n}\nphysical id: 0\ncore id: -1\nflags: lm\n\n" for n in range(4))},
+        {"physical_cores_allowed": 4, "usable_cores": 4, "smt": False, "sockets": 1},
+    ),
+    "an affinity of more CPUs than a host can have": (
+        host({"/proc/self/status": f"Cpus_allowed:\t{'f' * 16384}\n"}), {"allowed_cpus": [0, 1, 2, 3]},
+    ),
+    "numbers that no host can have": (
+        host(process("0::/a\n", mounts=V2_MOUNT), level("/a", quota="9" * 20, period=1), memory(HugePages_Total="9" * 15, Hugepagesize="999999999 kB"), {
+            "/sys/kernel/mm/hugepages/hugepages-999999999kB/nr_hugepages": "9" * 20,
+            "/sys/devices/system/node/node0/hugepages/hugepages-999999999kB/nr_hugepages": "9" * 20,
+            "/opt/localai/state/instances.json": '{"instances": [{"container_id": "abcdef012345"}]}',
+            f"{CG}/docker/abcdef012345/memory.stat": f"anon {'9' * 20}\nshmem 1\n"}),
+        {"quota_cores": None, "hugepages_reserved_bytes": 0, "numa_hugepages_bytes": [0], "memory_used_by_deployment_bytes": 0,
+         "memory_available_bytes": 12 * GIB},
+    ),
+    "a quota of as many cores as there can be": (
+        host(process("0::/a\n", mounts=V2_MOUNT), level("/a", quota=8191, period=1)), {"quota_cores": 8191.0, "usable_cores": 4},
+    ),
+    "a container of ours that holds most of what can be counted, all of the host not told": (
+        host(process("0::/\n", mounts=V2_MOUNT), {
+            "/proc/meminfo": f"MemAvailable: {'9' * 15} kB\n", "/opt/localai/state/instances.json": '{"instances": [{"container_id": "abcdef012345"}]}',
+            f"{CG}/docker/abcdef012345/memory.stat": f"anon {(1 << 62) - 1}\n"}),
+        {"memory_used_by_deployment_bytes": (1 << 62) - 1, "memory_available_bytes": 1 << 62},
+    ),
+    "a container of ours that holds less than nothing": (
+        host(process("0::/\n", mounts=V2_MOUNT), {
+            "/opt/localai/state/instances.json": '{"instances": [{"container_id": "abcdef012345"}]}',
+            f"{CG}/docker/abcdef012345/memory.stat": "anon -4096\nfile -1\nshmem -1\nactive_file -9\n"}),
+        {"memory_used_by_deployment_bytes": 0, "memory_available_bytes": 12 * GIB},
+    ),
+    **{f"a group with the separator {mark!r} in its name": (
+        host(process(f"0::/a{mark}b\n", mounts=V2_MOUNT), level(f"/a{mark}b", quota=100000)), {"quota_cores": 1.0},
+    ) for mark in ("\x0b", "\x1c", "\x85", "\u2028")},
+    "lines of a group that end in both ways": (
+        host(process("0::/a\r\n", mounts=V2_MOUNT), level("/a", quota=100000)), {"quota_cores": 1.0},
+    ),
+    "memory of one of two nodes": (
+        host(memory(8 * GIB, 6 * GIB), nodes("0-1", "2-3"), mems("0"),
+             {"/sys/devices/system/node/node0/hugepages/hugepages-1048576kB/nr_hugepages": "1\n"}),
+        {"numa": 1, "numa_hugepages_bytes": [GIB], "allowed_cpus": [0, 1, 2, 3], "memory_total_bytes": 8 * GIB, "memory_limit_bytes": 3 * GIB,
+         "memory_available_bytes": 3 * GIB},
+    ),
+    "memory of all nodes": (
+        host(memory(8 * GIB, 6 * GIB), nodes("0-1", "2-3"), mems("0-1")), {"numa": 2, "memory_limit_bytes": None, "memory_available_bytes": 6 * GIB},
+    ),
+    "memory of nodes that are not there": (
+        host(memory(8 * GIB, 6 * GIB), nodes("0-1", "2-3"), mems("4-5")), {"numa": 2, "memory_limit_bytes": None, "memory_available_bytes": 6 * GIB},
+    ),
+    "a node without memory is no node that is kept from a process": (
+        host(nodes("0-1", "2-3"), mems("0"), {"/sys/devices/system/node/node1/meminfo": "Node 1 MemTotal:       0 kB\n"}),
+        {"numa": 2, "memory_limit_bytes": None},
+    ),
+    **{f"rented machine of {vendor}": (
+        host(arm(4), {"/sys/class/dmi/id/sys_vendor": f"{vendor}\n", "/sys/class/dmi/id/product_name": f"{product}\n"}), {"virtualization": "vm"},
+    ) for vendor, product in (("Hetzner", "vServer"), ("DigitalOcean", "Droplet"), ("Linode", "Compute Instance"), ("Scaleway", "COPARM1-2C-8G"),
+                              ("Nutanix", "AHV"))},
+    "a machine of Hetzner that is no part of one": (host(arm(4), {"/sys/class/dmi/id/sys_vendor": "Hetzner\n"}), {"virtualization": "none"}),
+    "Xen: the first domain has the machine itself": (
+        host(cpus(4, flags=X86 + " hypervisor"), {"/sys/hypervisor/type": "xen\n", "/proc/xen/capabilities": "control_d\n"}), {"virtualization": "none"},
+    ),
+    "Xen: another domain": (
+        host(cpus(4, flags=X86 + " hypervisor"), {"/sys/hypervisor/type": "xen\n", "/proc/xen/capabilities": "\n"}), {"virtualization": "vm"},
+    ),
+    "PowerVM: a partition": (
+        host({"/proc/cpuinfo": "processor: 0\ncpu: POWER9 (architected)\nmodel: IBM,9009-42A\n", "/proc/device-tree/compatible": "IBM,9009-42A\0",
+              "/proc/device-tree/ibm,partition-name": "lpar1\0"}),
+        {"virtualization": "vm"},
     ),
     "a container that is not in the list's form does not hide the next": (
         host(process("0::/\n", mounts=V2_MOUNT), {

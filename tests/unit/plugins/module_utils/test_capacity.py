@@ -4,6 +4,7 @@ from __future__ import annotations
 import json
 import time
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 from ansible_collections.localai.fleet.plugins.module_utils import _capacity, _cgroup
@@ -403,6 +404,12 @@ def test_links_of_the_host_are_followed_inside_the_root(tmp_path):
     assert _capacity.read_capacity(root).quota_cores == 2.0
 
 
+def test_a_disk_of_any_size_is_of_unknown_size(tmp_path, monkeypatch):
+    """As file systems tell it that keep their files elsewhere."""
+    monkeypatch.setattr(_capacity.os, "statvfs", lambda _place: SimpleNamespace(f_bavail=1 << 52, f_frsize=1 << 12))
+    assert _capacity.read_capacity(str(tmp_path)).store_free_bytes is None
+
+
 def test_store_free_is_of_the_nearest_directory(tmp_path):
     assert _capacity.read_capacity(str(tmp_path)).store_free_bytes > 0
 
@@ -475,6 +482,13 @@ def test_a_node_that_cannot_be_used(tmp_path, allowed, node, text):
     (("0-1", "2-3"), "0-3", 2.0, (0, 1)),
     (("0-1", "2-3"), "0-3", 1.9, ()),
     (("0-1", "2-3"), "0-1", None, ()),
+    (("0-1", "2-3"), "0,2-3", 2.0, ()),
+    (("0-1", "2-3"), "0,2-3", 3.0, (0, 1)),
+    (("0-1", "2-3"), "0,2-3", None, (0, 1)),
+    (("0-3",) * 8, "0-3", None, ()),
+    (("0-1", "2-3", "0-1", "2-3"), "0-3", None, ()),
+    (("0-1", "1-3"), "0-3", None, ()),
+    (("0-1", "1-3"), "0,2-3", None, (0, 1)),
     (("0-3",), "0-3", None, ()),
     ((), "0-3", None, ()),
 ])

@@ -61,6 +61,7 @@ LABOUR = {
     "ranges that overlap": ("sys/devices/system/cpu/online", b"0-65535," * 8192),
     "the same mount again and again": ("proc/self/mountinfo", b"".join(b"1 2 0:3 / /sys rw - cgroup c rw,cpu,c%d\n" % number for number in range(99_999))),
     "groups in groups in groups": ("proc/self/cgroup", b"0::" + b"/a" * 2000 + b"\n"),
+    "a mask of all that it can hold": ("proc/self/status", b"Cpus_allowed:\t" + b"f" * 16384 + b"\n"),
     "nothing but processors": ("proc/cpuinfo", b"processor:7\n\n" * (1 << 20)),
     "containers by the thousand": ("opt/localai/state/instances.json", CONTAINERS),
 }
