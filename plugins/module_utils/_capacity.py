@@ -24,7 +24,7 @@ from ._cgroup import (
     cpu_list,
     cpu_mask,
     cpuset,
-    effective_cpus,
+    effective,
     memory_levels,
     quota_cores,
     to_int,
@@ -343,24 +343,18 @@ def _cpu_model(info: _CpuInfo) -> Optional[str]:
 
 
 def _online(tree: Tree, info: _CpuInfo) -> frozenset[int]:
-    """The CPUs that run. A group gives no other: a list without some of its CPUs is a container's view with numbers of its own (lxcfs)."""
+    """The CPUs that run. A group gives no other: a list from 0 on that lacks some of its CPUs and has others is a container's own numbering (lxcfs)."""
+    told, given = cpu_list(tree.read(f"{SYSTEM_CPU}/online")), effective(tree, "cpus") or frozenset()
+    if told:
+        return given if given - told and told - given and max(told) < len(told) else told
     names = [re.fullmatch(r"cpu(\d{1,5})", name) for name in tree.names(SYSTEM_CPU)]
     present = [int(match.group(1)) for match in names if match]
-    told, given = cpu_list(tree.read(f"{SYSTEM_CPU}/online")), effective_cpus(tree)
-    if told:
-        numbers = given if given and not given <= told else told
-        return numbers & frozenset(present) or numbers
     listed = [cpu for cpu in present if tree.read_int(f"{SYSTEM_CPU}/cpu{cpu}/online") != 0]
     return frozenset(listed or info.by_cpu())
 
 
-def _status(tree: Tree) -> dict[str, str]:
-    """/proc/self/status: name → text."""
-    return dict(line.split(":", 1) for line in (tree.read("/proc/self/status") or "").splitlines() if ":" in line)
-
-
 def _affinity(tree: Tree) -> Optional[frozenset[int]]:
-    status = _status(tree)
+    status = dict(line.split(":", 1) for line in (tree.read("/proc/self/status") or "").splitlines() if ":" in line)
     return cpu_list(status.get("Cpus_allowed_list")) or cpu_mask(status.get("Cpus_allowed"))
 
 
@@ -480,8 +474,7 @@ def _numa_fields(tree: Tree, nodes: tuple[NumaNode, ...]) -> dict[str, Any]:
 
 def _allowed_nodes(tree: Tree, nodes: tuple[NumaNode, ...]) -> tuple[NumaNode, ...]:
     """The nodes without those whose memory this process may not have. A list that would leave no memory comes from another numbering."""
-    status = _status(tree)
-    allowed = cpu_list(status.get("Mems_allowed_list")) or cpu_mask(status.get("Mems_allowed"))
+    allowed = effective(tree, "mems")
     found = tuple(node for node in nodes if allowed is None or node.id in allowed or not node.memory_bytes)
     return found if any(node.memory_bytes for node in found) else nodes
 

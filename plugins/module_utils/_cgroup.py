@@ -327,15 +327,14 @@ def quota_cores(tree: Tree, pid: str = "self") -> Optional[float]:
     return min((quota for quota in found if quota is not None), default=None)
 
 
-def _effective(tree: Tree, level: Level) -> Optional[frozenset[int]]:
-    name = "cpuset.cpus.effective" if level.version == 2 else "cpuset.effective_cpus"
-    return cpu_list(tree.read(f"{level.path}/{name}"))
+def _effective(tree: Tree, level: Level, kind: str) -> Optional[frozenset[int]]:
+    return cpu_list(tree.read(f"{level.path}/cpuset.{f'{kind}.effective' if level.version == 2 else f'effective_{kind}'}"))
 
 
-def effective_cpus(tree: Tree, pid: str = "self") -> Optional[frozenset[int]]:
-    """The CPUs that the deepest group with such a list gives its processes now, or None. The kernel gives none that is offline."""
-    found = (_effective(tree, level) for level in reversed(chain(tree, "cpuset", pid)))
-    return next((cpus for cpus in found if cpus), None)
+def effective(tree: Tree, kind: str, pid: str = "self") -> Optional[frozenset[int]]:
+    """The `cpus` or `mems` (memory nodes) that the deepest group with such a list gives its processes now, or None. The kernel gives none that is offline."""
+    found = (_effective(tree, level, kind) for level in reversed(chain(tree, "cpuset", pid)))
+    return next((numbers for numbers in found if numbers), None)
 
 
 def cpuset(tree: Tree, pid: str = "self") -> Optional[frozenset[int]]:
@@ -346,7 +345,7 @@ def cpuset(tree: Tree, pid: str = "self") -> Optional[frozenset[int]]:
     """
     allowed: Optional[frozenset[int]] = None
     for level in reversed(chain(tree, "cpuset", pid)):
-        cpus = _effective(tree, level) or cpu_list(tree.read(f"{level.path}/cpuset.cpus"))
+        cpus = _effective(tree, level, "cpus") or cpu_list(tree.read(f"{level.path}/cpuset.cpus"))
         if cpus:
             allowed = cpus if allowed is None else allowed & cpus or allowed
     return allowed

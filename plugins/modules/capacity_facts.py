@@ -70,14 +70,15 @@ ansible_facts:
         usable_cores: {description: "Fast cores, and not more than the quota rounded down; at least 1.", type: int, returned: success, sample: 7}
         smt: {description: Whether cores of the host have several logical CPUs., type: bool, returned: success}
         sockets: {description: Sockets of the host., type: int, returned: success, sample: 1}
-        numa_nodes: {description: "Memory nodes, each with C(id), C(cpus) and C(memory_bytes).", type: list, elements: dict, returned: success}
+        numa_nodes: {description: "Memory nodes whose memory may be used, each with C(id), C(cpus) and C(memory_bytes).", type: list, elements: dict,
+                     returned: success}
         numa_hugepages_bytes: {description: Reserved huge pages of each of the C(numa_nodes)., type: list, elements: int, returned: success}
         numa_node: {description: The memory node that this describes; V(null) for a whole host., type: int, returned: success}
         quota_cores: {description: Smallest CPU quota of the control groups in cores., type: float, returned: success, sample: 7.5}
         other_load_cores: {description: Cores that programs other than our containers keep busy now; for a warning and never for a plan., type: float,
                            returned: success, sample: 0.2}
         memory_total_bytes: {description: Memory of the host., type: int, returned: success}
-        memory_limit_bytes: {description: Smallest memory limit of the control groups., type: int, returned: success}
+        memory_limit_bytes: {description: Smallest memory limit of the control groups; memory of the nodes that they allow., type: int, returned: success}
         memory_available_bytes: {description: Memory that is free for models now., type: int, returned: success}
         memory_used_by_deployment_bytes: {description: Memory of our own containers; already part of the available., type: int, returned: success}
         hugepages_reserved_bytes: {description: Reserved huge pages; no part of the available memory., type: int, returned: success}

@@ -16,8 +16,8 @@ def capacities(**by_cpu):
 
 
 def mems(told):
-    """A process that may have the memory of these nodes."""
-    return {"/proc/self/status": f"Cpus_allowed_list:\t0-1023\nMems_allowed:\tffff\nMems_allowed_list:\t{told}\n"}
+    """A process whose group may have the memory of these nodes."""
+    return {**process("0::/a\n", mounts=V2_MOUNT), f"{CG}/a/cpuset.mems.effective": f"{told}\n"}
 
 
 def own_cores(count, *parts):
@@ -260,10 +260,6 @@ FURTHER = {
     ),
     "cpuset: no effective list, the wish names CPUs that are offline": (
         host(cpus(4, offline=(3,)), process("0::/a\n", mounts=V2_MOUNT), {f"{CG}/a/cpuset.cpus": "2-3\n"}), {"logical_cpus_online": 3, "allowed_cpus": [2]},
-    ),
-    "online CPUs of which the kernel knows nothing": (host({f"{CPU}/online": "0-8191\n"}), {"logical_cpus_online": 4, "allowed_cpus": [0, 1, 2, 3]}),
-    "as many CPUs as there can be, by a list alone": (
-        {f"{CPU}/online": "0-8191\n"}, {"logical_cpus_online": 8192, "usable_cores": 8192},
     ),
     "siblings of more CPUs than a core has": (
         host(cpus(4), {f"{CPU}/cpu{n}/topology/{name}": text for n in range(4)
