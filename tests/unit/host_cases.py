@@ -261,6 +261,9 @@ FURTHER = {
     "cpuset: no effective list, the wish names CPUs that are offline": (
         host(cpus(4, offline=(3,)), process("0::/a\n", mounts=V2_MOUNT), {f"{CG}/a/cpuset.cpus": "2-3\n"}), {"logical_cpus_online": 3, "allowed_cpus": [2]},
     ),
+    "as many CPUs as there can be, by a list alone": (
+        {f"{CPU}/online": "0-8191\n"}, {"logical_cpus_online": 8192, "usable_cores": 8192},
+    ),
     "siblings of more CPUs than a core has": (
         host(cpus(4), {f"{CPU}/cpu{n}/topology/{name}": text for n in range(4)
                        for name, text in (("thread_siblings_list", "0-8191\n"), ("core_cpus", "f" * 17 + "\n"))}),
