@@ -6,6 +6,10 @@
 from __future__ import annotations
 
 
+MOST = 600
+"""Characters of what was got that are told; more is a whole file in the place of a word."""
+
+
 class FleetError(Exception):
     """Bad input or a failed step, told as one sentence.
 
@@ -15,7 +19,7 @@ class FleetError(Exception):
 
     def __init__(self, what: str, where: str = "", got: str = "", do: str = "") -> None:
         super().__init__(what)
-        self.what, self.where, self.got, self.do = what, where, got, do
+        self.what, self.where, self.got, self.do = what, where, got if len(got) <= MOST else f"{got[:MOST]} … ({len(got)} characters)", do
 
     def __str__(self) -> str:
         place = f" ({self.where})" if self.where else ""
