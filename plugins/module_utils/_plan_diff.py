@@ -8,8 +8,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Iterable, Mapping, Sequence
 
+from ._errors import FleetError
+from ._form import misfit
 from ._plan import INSTANCE, gib, some
 from ._plan_view import plural
+from ._scope import DEPLOYED, NEEDED
 
 SHOWN = 12
 """Changes that the plan's text tells; the rest is told in diff mode."""
@@ -39,14 +42,26 @@ class Change:
 
 
 def deployed(states: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """A plan of what runs, from each server's `state/plan.json` (empty where nothing runs): `hosts` and `placement`."""
-    hosts = {name: {"instances": list(state.get("instances") or []), "workers": list(state.get("workers") or [])}
-             for name, state in sorted(states.items())}
+    """A plan of what runs, from each server's `state/plan.json` (empty where nothing runs): `hosts` and `placement`.
+
+    FleetError, naming the host, for one that has not the form of a plan.
+    """
+    hosts = {name: _runs(name, state) for name, state in sorted(states.items())}
     placement: dict[str, list[str]] = {}
     for name, entry in hosts.items():
         for model in {model["name"]: None for instance in entry["instances"] for model in instance["models"]}:
             placement.setdefault(model, []).append(name)
     return {"hosts": hosts, "placement": placement}
+
+
+def _runs(host: str, state: Any) -> dict[str, Any]:
+    """What a host says it runs, when that has its form."""
+    entry = {key: state.get(key) or [] for key in ("instances", "workers")} if isinstance(state, Mapping) else state
+    wrong = misfit(entry, "PlannedHost", DEPLOYED, NEEDED)
+    if wrong is not None:
+        raise FleetError("What a host says is deployed is damaged", f"{host}, state/plan.json{wrong}",
+                         do="Take that file of the host away to plan as if nothing ran on it.")
+    return {key: list(value) for key, value in entry.items()}
 
 
 def running(plan: Mapping[str, Any]) -> dict[str, Any]:

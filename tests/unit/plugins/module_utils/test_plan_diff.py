@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.localai.fleet.plugins.module_utils import _plan_diff
+from ansible_collections.localai.fleet.plugins.module_utils._errors import FleetError
 from plans import GIB, MIB, host, instance, model, plan
 
 WORKER = {"model": "big", "layers": 4, "cpuset": None, "cpus": 2.5, "threads": 2, "memory_limit": GIB, "memory_planned": GIB}
@@ -50,6 +51,16 @@ def test_what_servers_say_is_deployed_makes_a_plan() -> None:
     made = _plan_diff.deployed({"ai2": {"instances": [instance(), instance(name="localai-ondemand")], "image": {}}, "ai1": {}})
     assert made["placement"] == {"m": ["ai2"]} and list(made["hosts"]) == ["ai1", "ai2"]
     assert told(made, plan({"ai1": host(), "ai2": host(instance())})) == ["m ends on ai2 (localai-ondemand)", "instance localai-ondemand ends on ai2"]
+
+
+@pytest.mark.parametrize("state, path", [
+    ({"instances": [{"name": "x"}]}, ".instances[0].models"), ({"instances": [1]}, ".instances[0]"), ({"instances": [{"models": [{}]}]}, ".instances[0].name"),
+    ({"instances": [{"name": "x", "models": [{"name": "m"}]}]}, ".instances[0].models[0].memory"), ({"instances": 7}, ".instances"),
+    ({"workers": [{}]}, ".workers[0].model"), ([1], "")])
+def test_a_damaged_state_names_its_host(state: Any, path: str) -> None:
+    with pytest.raises(FleetError) as caught:
+        _plan_diff.deployed({"ai1": state, "ai2": {}})
+    assert str(caught.value).startswith(f"What a host says is deployed is damaged (ai1, state/plan.json{path}). Take that file of the host away")
 
 
 def test_only_what_runs_is_compared() -> None:
