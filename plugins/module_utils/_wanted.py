@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from typing import Any, Mapping, Sequence
+from difflib import get_close_matches
+from typing import Any, Callable, Mapping, Sequence
 from urllib.parse import urlsplit
 
 from ._errors import FleetError
+from ._given import amount, number, truth, words
 from ._presets import PREFIX, expanded
 
 KINDS = ("chat", "completion", "embedding", "rerank")
@@ -164,10 +166,30 @@ def parse_wanted(items: Sequence[Mapping[str, Any]]) -> list[WantedModel]:
     A missing or null key takes its default. FleetError names the item and the option for bad values,
     and both models for a served name that is asked for twice.
     """
+    check_forms(items)
     models = [_parse_item(index, item) for index, item in enumerate(items)]
     _refuse_shared_names(models)
     _refuse_strange_neighbours(models)
     return models
+
+
+def check_forms(items: Any) -> None:
+    """FleetError for what is no list of mappings with known options."""
+    if not isinstance(items, (list, tuple)):
+        raise FleetError("models_wanted is no list of models", got=_form(items), do="Begin each model with '- name:'.")
+    for index, item in enumerate(items):
+        if not isinstance(item, Mapping):
+            raise FleetError("A wanted model is not a mapping", f"models_wanted[{index}]", _form(item), "Give it name and source, as in '- name: NAME'.")
+        unknown = sorted(str(key) for key in item if key not in wanted_spec())
+        if unknown:
+            near = get_close_matches(unknown[0], wanted_spec(), n=1)
+            raise FleetError("A wanted model has an unknown option", _place(index, item), ", ".join(unknown),
+                             f"{f'Did you mean {near[0]}? ' if near else ''}Known are {', '.join(wanted_spec())}.")
+
+
+def as_modules_take(item: Mapping[str, Any]) -> dict[str, Any]:
+    """An item whose texts are what their options are, as 4096 for "4096"; a value that cannot be stays, and is refused when it is parsed."""
+    return {key: _as_option(wanted_spec()[key]["type"], value) for key, value in item.items()}
 
 
 def _is_https_gguf(text: str) -> bool:
@@ -185,19 +207,39 @@ def _without_secrets(url: str) -> str:
     return re.sub(r"//[^/@]*@", "//", bare)
 
 
+def _form(value: Any) -> str:
+    """What a value is, for people who write YAML."""
+    names = {"dict": "a mapping", "str": "the text", "list": "a list", "NoneType": "nothing", "int": "the number", "float": "the number", "bool": "the word"}
+    told = names.get(type(value).__name__, type(value).__name__)
+    return f"{told} {value}" if isinstance(value, (str, int, float)) else told
+
+
+def _place(index: int, item: Mapping[str, Any]) -> str:
+    """Where an item is, by its number, and by its name where it has one."""
+    name = item.get("name")
+    return f"models_wanted[{index}]{f', {name[:80]}' if name and isinstance(name, str) else ''}"
+
+
+def _as_option(kind: str, value: Any) -> Any:
+    """A value as its option has it where it stands for that, else as it is."""
+    plain: tuple[type, ...] = {"str": (int, float), "int": (str,), "float": (str,), "bool": (str, int), "list": (str, int, float)}.get(kind, ())
+    if not isinstance(value, plain) or isinstance(value, bool):
+        return value
+    convert: Mapping[str, Callable[[Any], Any]] = {
+        "str": str, "int": lambda given: number("", given), "float": lambda given: amount("", given), "bool": lambda given: truth("", given), "list": words}
+    try:
+        return convert[kind](value)
+    except FleetError:
+        return value
+
+
 def _parse_item(index: int, item: Mapping[str, Any]) -> WantedModel:
-    where = f"models_wanted[{index}]"
-    if not isinstance(item, Mapping):
-        raise FleetError("A wanted model is not a mapping", where, repr(item), "Give it name and source.")
-    unknown = sorted(set(item) - set(wanted_spec()))
-    if unknown:
-        raise FleetError("A wanted model has an unknown option", where, ", ".join(unknown),
-                         f"Known are {', '.join(wanted_spec())}.")
-    given = {key: value for key, value in expanded(item, f"{where}.source").items() if value is not None}
+    where, place = f"models_wanted[{index}]", _place(index, item)
+    given = {key: value for key, value in expanded(item, f"{place}.source").items() if value is not None}
     for key in ("name", "source"):
         if not given.get(key):
-            raise FleetError(f"A wanted model has no {key}", where, do=f"Give it {key}.")
-    _check_types(given, where)
+            raise FleetError(f"A wanted model has no {key}", place, do=f"Give it {key}.")
+    _check_types(given, place)
     model = _typed(given)
     _check_names(model, where)
     _check_file(model, f"{where}, {model.name}")
@@ -212,7 +254,7 @@ def _check_types(given: Mapping[str, Any], where: str) -> None:
     for key, value in given.items():
         form, word = forms.get(wanted_spec()[key]["type"], (object, ""))
         if key not in ("quant", "sha256") and not isinstance(value, form):
-            raise FleetError(f"{key} is not {word}", f"{where}.{key}", repr(value)[:80], f"Give {word}.")
+            raise FleetError(f"{key} is not {word}", f"{where}.{key}", repr(value), f"Give {word}.")
 
 
 def _typed(given: Mapping[str, Any]) -> WantedModel:
@@ -252,7 +294,7 @@ def _check_served_name(name: str, where: str) -> None:
 def _check_file(model: WantedModel, where: str) -> None:
     source = parse_source(model.source, f"{where}.source")
     if model.sha256 is not None and not SHA256.fullmatch(model.sha256):
-        raise FleetError("The sha256 is not 64 hexadecimal digits", f"{where}.sha256", model.sha256)
+        raise FleetError("The sha256 is not 64 hexadecimal digits", f"{where}.sha256", model.sha256, "Give the file's, as sha256sum prints it.")
     if source.kind == "https" and not model.sha256:
         raise FleetError("An https:// source has no sha256", where, do="Give the file's sha256, as its publisher states it.")
     if model.search is not None and source.kind != SEARCH:
@@ -273,7 +315,8 @@ def _check_path(path: str, source: Source, where: str) -> None:
                          f"Leave {where.rpartition('.')[2]} out, or name the repository as source.")
     steps = path.split("/")
     if not path.lower().endswith(".gguf") or "" in steps or ".." in steps or "." in steps:
-        raise FleetError("The file is not a path of a GGUF file inside a repository", where, path)
+        raise FleetError("The file is not a path of a GGUF file inside a repository", where, path,
+                         "Give it as the repository lists it, as in folder/model-Q4_K_M.gguf.")
 
 
 def _check_numbers(model: WantedModel, where: str) -> None:
@@ -298,9 +341,9 @@ def _check_words(model: WantedModel, where: str) -> None:
             known = ", ".join(word for word in choices if word)
             raise FleetError(f"{key} is unknown", f"{where}.{key}", str(value), f"Known are {known}.")
     if not isinstance(model.vision, bool):
-        raise FleetError("vision is neither true nor false", f"{where}.vision", str(model.vision))
+        raise FleetError("vision is neither true nor false", f"{where}.vision", str(model.vision), "Say true or false.")
     if len(set(model.hosts)) != len(model.hosts):
-        raise FleetError("A host is named twice", f"{where}.hosts", ", ".join(model.hosts))
+        raise FleetError("A host is named twice", f"{where}.hosts", ", ".join(model.hosts), "Name each host once.")
     if model.hosts and model.replicas and model.replicas > len(model.hosts):
         raise FleetError("More replicas are asked for than hosts are named", f"{where}.replicas",
                          f"{model.replicas} replicas, {len(model.hosts)} hosts", "Name more hosts or lower replicas.")

@@ -63,7 +63,7 @@ def test_a_source_that_is_a_preset(item, expected):
 
 
 def test_a_source_that_is_no_preset_says_where():
-    with pytest.raises(FleetError, match=r"models_wanted\[0\].source.*got phi2.*phi-2"):
+    with pytest.raises(FleetError, match=r"models_wanted\[0\], x.source.*got phi2.*phi-2"):
         parse_wanted([{"name": "x", "source": "preset:phi2"}])
 
 

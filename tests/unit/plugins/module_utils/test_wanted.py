@@ -76,7 +76,10 @@ def test_other_sources_name_the_forms_that_work(text):
     ({"aliases": ["Import-URI"]}, ("own routes",)),
     ({"aliases": ["tiny"]}, ("used twice", "tiny")),
     ({"aliases": ["gpt-4", "GPT-4"]}, ("used twice", "GPT-4")),
-    ({"contxt": 1}, ("unknown option", "contxt", "context")),
+    ({"contxt": 1}, ("unknown option (models_wanted[0], tiny): got contxt. Did you mean context? Known are name",)),
+    ({1: 2, "zzzz": 3}, ("unknown option", "got 1, zzzz. Known are",)),
+    ({"source": None}, ("no source (models_wanted[0], tiny). Give it source.",)),
+    ({"source": "x" * 5000}, ("… (5000 characters)",)),
     ({"name": 5}, ("name is not a text", "models_wanted[0].name", "5")),
     ({"aliases": 5}, ("aliases is not a list",)),
     ({"labels": "gpu"}, ("labels is not a list", "gpu")),
@@ -106,7 +109,7 @@ def test_other_sources_name_the_forms_that_work(text):
     ({"projector": "../x.gguf"}, ("not a path", "tiny.projector")),
     ({"projector": "mmproj"}, ("not a path", "mmproj")),
     ({"search": {}}, ("not searched", "tiny.search", "source: search")),
-    ({"source": "search", "search": "x"}, ("not a mapping", "models_wanted[0].search", "'x'")),
+    ({"source": "search", "search": "x"}, ("not a mapping", "models_wanted[0], tiny.search", "'x'")),
     ({"source": "search", "file": "x.gguf"}, ("no repository",)),
     ({"source": "search", "search": {"quant": "../x"}}, ("not a quant's name",)),
     ({"vision": "yes"}, ("neither true nor false", "tiny.vision", "yes")),
@@ -116,6 +119,27 @@ def test_bad_values_are_sentences(change, words):
         _wanted.parse_wanted([{**HF, **change}])
     for word in words:
         assert word in str(error.value)
+    assert error.value.do and len(str(error.value)) < 1000
+
+
+@pytest.mark.parametrize("items, sentence", [
+    ({"name": "m"}, "models_wanted is no list of models: got a mapping. Begin each model with '- name:'."),
+    ("qwen3-8b", "models_wanted is no list of models: got the text qwen3-8b. Begin each model with '- name:'."),
+    (None, "models_wanted is no list of models: got nothing. Begin each model with '- name:'."),
+    *(([item], f"A wanted model is not a mapping (models_wanted[0]): got {got}. Give it name and source, as in '- name: NAME'.")
+      for item, got in ((1, "the number 1"), ("qwen3-8b", "the text qwen3-8b"), (1.5, "the number 1.5"), (None, "nothing"), ([], "a list"))),
+])
+def test_what_is_no_list_of_models_is_a_sentence(items, sentence):
+    with pytest.raises(FleetError) as error:
+        _wanted.parse_wanted(items)
+    assert str(error.value) == sentence
+
+
+def test_texts_become_what_modules_take_them_for():
+    given = {"context": "4096", "weight": "0.5", "vision": "yes", "aliases": "a, b", "name": 5, "slots": "many", "kv_type": None, "template": "x",
+             "replicas": True}
+    assert _wanted.as_modules_take(given) == {
+        **given, "context": 4096, "weight": 0.5, "vision": True, "aliases": ["a", "b"], "name": "5"}
 
 
 @pytest.mark.parametrize("item, word", [
