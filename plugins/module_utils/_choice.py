@@ -219,7 +219,10 @@ def _search(given: Mapping[str, Any]) -> dict[str, Any] | None:
     said.update({name: number(PREFIX + name, said[name]) for name in _WHOLE if name in said})
     if "gated" in said:
         said["gated"] = truth("choose_gated", said["gated"])
-    Policy.from_dict(said, "choose_*")
+    try:
+        Policy.from_dict(said, "choose_*")
+    except FleetError as error:
+        raise FleetError(error.what, error.where.replace("choose_*.", PREFIX), error.got, error.do) from None
     return said
 
 

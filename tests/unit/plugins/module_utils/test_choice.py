@@ -44,7 +44,9 @@ def test_variables(variables, expected):
     ({"choose_context": "much"}, ("whole number", "choose_context", "much")),
     ({"choose_only": "perhaps"}, ("True or false", "choose_only")),
     ({"choose_aliases": "gpt-4"}, ("alias has no model", "gpt-4", "ALIAS=MODEL")),
-    ({"choose_category": "poems"}, ("category is unknown", "poems", "chat, code")),
+    ({"choose_category": "poems"}, ("category is unknown (choose_category): got poems. Known are chat, code",)),
+    ({"choose_sort": "stars"}, ("sort is unknown (choose_sort): got stars",)),
+    ({"choose_min_size": "2G", "choose_max_size": "1G"}, ("min_size is above max_size", "(choose_*)")),
     ({"choose_max_parameters": "some"}, ("number of parameters is not one", "some")),
 ])
 def test_variables_that_cannot_be_meant(variables, words):
