@@ -11,8 +11,11 @@ from typing import Any, Callable, Mapping, Sequence
 from ansible_collections.localai.fleet.plugins.module_utils._errors import FleetError
 from ansible_collections.localai.fleet.plugins.plugin_utils._filters import Engine, told
 
+_fleet = Engine("_fleet")
+_given = Engine("_given")
 _plan_diff = Engine("_plan_diff")
 _what_if = Engine("_what_if")
+STORES = ("controller", "primary", "git")
 
 
 def deployed_plan(states: Mapping[str, Any]) -> dict[str, Any]:
@@ -35,8 +38,23 @@ def imagined(asked: Mapping[str, Any], known: Mapping[str, Any], wanted: Sequenc
     return {**made, "notes": plain[0]["slips"] + made["notes"], "refused": ""}
 
 
+def wrong_values(values: Mapping[str, Any]) -> list[str]:
+    """A sentence for each of these variables of the role common whose value cannot be meant."""
+    known = {"fleet_lock_store": STORES, "common_topology": ("auto", *_fleet.TOPOLOGIES), "common_placement": _fleet.PLACEMENTS}
+    sentences = []
+    for name, value in values.items():
+        try:
+            if name in known:
+                _given.one_of(name, value, known[name])
+            else:
+                _given.folder(name, value)
+        except FleetError as error:
+            sentences.append(str(error))
+    return sentences
+
+
 class FilterModule:
     """Names by which the role common calls them."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
-        return {"deployed_plan": told(deployed_plan), "imagined": imagined}
+        return {"deployed_plan": told(deployed_plan), "imagined": imagined, "wrong_values": wrong_values}

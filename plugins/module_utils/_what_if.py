@@ -9,17 +9,19 @@ The questions are variables of one run of `plan.yml`. Their answers are made fro
 from __future__ import annotations
 
 import re
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from difflib import get_close_matches
 from typing import Any, Iterable, Mapping, Sequence
 
 from ._capacity import Capacity
 from ._errors import FleetError
-from ._given import number, truth, words
+from ._fleet import TOPOLOGIES
+from ._given import number, one_of, truth, words
 from ._plan import some
 from ._plan_view import plural
 from ._presets import expanded
+from ._wanted import as_modules_take, check_forms, parse_wanted
 
 MODEL_OPTIONS = ("source", "quant", "file", "sha256", "context", "slots", "kv_type", "prompt_cache_mib", "replicas", "shards")
 NUMBERS = ("context", "slots", "prompt_cache_mib", "replicas", "shards")
@@ -53,11 +55,15 @@ class Asked:
 
 @dataclass(frozen=True)
 class Imagined:
-    """What to plan instead: capacities by server, wanted models, and sentences that say how they differ from what is."""
+    """What to plan instead: capacities by server, wanted models, and sentences that say how they differ from what is.
+
+    `like` is the host of the inventory whose labels and reserved cores count for a server: itself, or the one that a new server is like.
+    """
 
     capacities: Mapping[str, Any]
     wanted: Sequence[Mapping[str, Any]]
     notes: tuple[str, ...]
+    like: Mapping[str, str] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-safe."""
@@ -74,7 +80,8 @@ def questions(variables: Mapping[str, Any]) -> Asked:
         raise FleetError("This question is about one model, and none is named", alone[0], do="Name it: -e model=NAME.")
     if model and not options:
         raise FleetError("A model is named, and nothing is asked about it", "model", model, f"Say one of {', '.join(MODEL_OPTIONS)}, or use explain.")
-    return Asked(str(given.get("explain", "")), truth("offline", given.get("offline", False)), str(given.get("topology", "")),
+    topology = one_of("topology", given["topology"], ("auto", *TOPOLOGIES)) if "topology" in given else ""
+    return Asked(str(given.get("explain", "")), truth("offline", given.get("offline", False)), topology,
                  tuple(_addition(item) for item in words(given.get("add_hosts", ""))), tuple(words(given.get("remove_hosts", ""))), model, options)
 
 
@@ -95,8 +102,9 @@ def imagine(asked: Asked, known: Mapping[str, Any], wanted: Sequence[Mapping[str
 
     `known` is the capacity of each server, as `capacity_facts` returns it, None where it is not known; `files` holds what each
     file that `add_hosts` names contains; `cached` are servers that were not read in this run, which do not count when `current`.
-    FleetError for what is not there.
+    FleetError for what is not there, and for wanted models that are none.
     """
+    check_forms(wanted)
     absent = [name for name in asked.remove_hosts if name not in known]
     if absent:
         raise FleetError("A server to leave out is not there", "remove_hosts", some(absent), f"The servers are {some(sorted(known))}.")
@@ -105,15 +113,16 @@ def imagine(asked: Asked, known: Mapping[str, Any], wanted: Sequence[Mapping[str
         raise FleetError("The plan needs the capacity of every server", "localai_server", f"nothing from {some(unread)}",
                          "Run without a limit, or take what cannot be reached out of the group localai_server. The playbook plan also takes "
                          "what a fact cache keeps.")
-    hosts, added = _hosts(asked, {name: _checked(capacity, f"capacity of {name}") for name, capacity in known.items() if capacity}, files)
-    models, changed = _models(asked, wanted)
+    hosts, like, added = _hosts(asked, {name: _checked(capacity, f"capacity of {name}") for name, capacity in known.items() if capacity}, files)
+    models, changed = _models(asked, [as_modules_take(item) for item in wanted])
+    parse_wanted(models)
     models = [expanded(item, f"models_wanted, {item.get('name')}.source") for item in models]
     models, gone = _unpinned(models, asked.remove_hosts)
     told = [*changed, *added, *([f"without {some(asked.remove_hosts)}{gone}"] if asked.remove_hosts else []),
             *([f"topology {asked.topology}"] if asked.topology else [])]
     notes = [f"What if: {'; '.join(told)}.", UNCHANGED] if told else []
     notes += _ages([name for name in cached if name in hosts], hosts, now)
-    return Imagined(hosts, models, tuple(notes))
+    return Imagined(hosts, models, tuple(notes), like)
 
 
 # --- the words of the questions
@@ -132,14 +141,16 @@ def is_file(kind: str) -> bool:
     return "/" in kind or kind.endswith((".json", ".yml", ".yaml"))
 
 
-def _hosts(asked: Asked, capacities: Mapping[str, Any], files: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+def _hosts(asked: Asked, capacities: Mapping[str, Any], files: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str], list[str]]:
+    """Capacities by server, the host that each is like where there is one, and what was added in words."""
     hosts = {name: capacity for name, capacity in capacities.items() if name not in asked.remove_hosts}
-    told = []
+    like, told = {name: name for name in hosts}, []
     for count, kind in asked.add_hosts:
         new, added = _added(count, kind, capacities, files, hosts)
         hosts.update(new)
+        like.update(dict.fromkeys(new, kind) if kind in capacities else {})
         told.append(f"{added} ({some(list(new))})")
-    return hosts, told
+    return hosts, like, told
 
 
 def _added(count: int, kind: str, capacities: Mapping[str, Any], files: Mapping[str, Any], taken: Mapping[str, Any]) -> tuple[dict[str, Any], str]:

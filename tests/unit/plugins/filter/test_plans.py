@@ -6,15 +6,16 @@ from typing import Any
 import fleets
 import pytest
 import yaml
+from ansible.errors import AnsibleFilterError
 from ansible_collections.localai.fleet.plugins.filter.plans import FilterModule
 
 FILTERS = FilterModule().filters()
 CAPACITY = {**fleets.host().as_dict(), "read_at": "2020-01-01T00:00:00Z"}
 
 
-def imagined(variables: dict[str, Any], *more: Any, **asked: Any) -> dict[str, Any]:
+def imagined(variables: dict[str, Any], *more: Any, wanted: Any = None, **asked: Any) -> dict[str, Any]:
     given = {"variables": variables, "files": {}, "slips": ["a slip"], "refused": "", **asked}
-    return FILTERS["imagined"](given, {"ai1": CAPACITY}, [{"name": "m", "source": "hf://a/b"}], *more)
+    return FILTERS["imagined"](given, {"ai1": CAPACITY}, [{"name": "m", "source": "hf://a/b"}] if wanted is None else wanted, *more)
 
 
 def test_every_filter_has_a_page(request) -> None:
@@ -30,11 +31,26 @@ def test_imagined() -> None:
 
 @pytest.mark.parametrize("variables, more, asked, sentence", [
     ({"remove_hosts": "ai9"}, ([],), {}, "not there"), ({}, (["ai1"], True), {}, "needs the capacity of every server"),
-    ({}, (), {"refused": "Said before."}, "Said before.")])
+    ({}, (), {"refused": "Said before."}, "Said before."), ({}, (), {"wanted": "qwen3-8b"}, "no list of models: got the text qwen3-8b")])
 def test_a_refusal_is_a_sentence_and_no_plan(variables: Any, more: Any, asked: Any, sentence: str) -> None:
     made = imagined(variables, *more, **asked)
-    assert sentence in made["refused"] and (made["capacities"], made["wanted"], made["notes"]) == ({}, [], [])
+    assert sentence in made["refused"] and (made["capacities"], made["wanted"], made["notes"], made["like"]) == ({}, [], [], {})
 
 
 def test_deployed_plan() -> None:
     assert FILTERS["deployed_plan"]({"ai1": {}}) == {"hosts": {"ai1": {"instances": [], "workers": []}}, "placement": {}}
+
+
+def test_a_deployed_plan_that_is_damaged_is_ansibles_error() -> None:
+    with pytest.raises(AnsibleFilterError, match="damaged .ai1, state/plan.json.instances.0.."):
+        FILTERS["deployed_plan"]({"ai1": {"instances": [1]}})
+
+
+@pytest.mark.parametrize("values, sentences", [
+    ({"fleet_lock_store": "git", "common_topology": "auto", "common_placement": "pack", "common_root": "/opt/localai"}, []),
+    ({"fleet_lock_store": "primry", "common_root": "/srv"}, ["fleet_lock_store must be controller, primary or git: got primry."]),
+    ({"common_topology": "ring", "common_placement": "", "common_root": "opt"},
+     ["common_topology must be auto, standalone, replicated, federated, sharded or distributed: got ring.",
+      "common_placement must be spread or pack: got nothing.", "common_root must be an absolute path: got opt. Give the folder from / on, as /opt/localai."])])
+def test_wrong_values(values: dict[str, Any], sentences: list[str]) -> None:
+    assert FILTERS["wrong_values"](values) == sentences

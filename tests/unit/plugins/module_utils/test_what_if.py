@@ -23,7 +23,7 @@ def imagined(files: Any = None, capacities: Any = None, cached: Any = (), **vari
 
 def test_without_a_question_nothing_changes() -> None:
     made = imagined(explain="m", offline="true", inventory="x")
-    assert made.as_dict() == {"capacities": {"ai1": AI1, "ai2": AI2}, "wanted": WANTED, "notes": []}
+    assert made.as_dict() == {"capacities": {"ai1": AI1, "ai2": AI2}, "wanted": WANTED, "notes": [], "like": {"ai1": "ai1", "ai2": "ai2"}}
 
 
 @pytest.mark.parametrize("variables, wanted, note", [
@@ -52,6 +52,28 @@ def test_other_models_and_options(variables: dict[str, Any], wanted: list[Any], 
 def test_more_and_fewer_servers(variables: dict[str, Any], names: list[str], note: str) -> None:
     made = imagined({"./big.yml": {"big1": AI2}, "one.json": AI1}, **variables)
     assert list(made.capacities) == names and made.notes[0] == f"What if: {note}." and made.wanted == WANTED
+
+
+@pytest.mark.parametrize("variables, like", [
+    ({"add_hosts": "2xai1"}, {"ai1": "ai1", "ai2": "ai2", "new1": "ai1", "new2": "ai1"}), ({"add_hosts": "4c8g, ai2", "remove_hosts": "ai2"}, None),
+    ({"add_hosts": "big.yml", "remove_hosts": "ai1"}, {"ai2": "ai2"})])
+def test_a_new_server_tells_which_it_is_like(variables: dict[str, Any], like: Any) -> None:
+    assert imagined({"big.yml": {"big1": AI2}}, **variables).like == (like or {"ai1": "ai1", "new2": "ai2"})
+
+
+@pytest.mark.parametrize("wanted, sentence", [
+    ({"name": "m"}, "models_wanted is no list of models: got a mapping"), ([1], "not a mapping .models_wanted.0..: got the number 1"),
+    ([{**WANTED[0], "contxt": 3}], "unknown option .models_wanted.0., m.: got contxt. Did you mean context"),
+    ([WANTED[0], {"name": "n"}], "no source .models_wanted.1., n."), ([{**WANTED[0], "kv_type": "q5"}], "models_wanted.0., m.kv_type.: got q5"),
+    ([{**WANTED[0], "residency": "ondemand"}], "m.residency.: got ondemand"), ([{**WANTED[0], "prompt_cache_mib": "lots"}], "m.prompt_cache_mib.: got lots")])
+def test_wanted_models_that_are_none_are_a_sentence(wanted: Any, sentence: str) -> None:
+    with pytest.raises(FleetError, match=sentence):
+        _what_if.imagine(_what_if.Asked(), {"ai1": AI1}, wanted, {}, (), NOW)
+
+
+def test_texts_of_wanted_models_are_what_they_stand_for() -> None:
+    made = _what_if.imagine(_what_if.Asked(), {"ai1": AI1}, [{**WANTED[0], "context": "8192"}], {}, (), NOW)
+    assert made.wanted == [{**WANTED[0], "context": 8192}]
 
 
 def test_pins_to_a_server_that_is_left_out_go_with_it() -> None:
@@ -140,6 +162,7 @@ def test_age(read_at: Any, words: str) -> None:
 
 @pytest.mark.parametrize("variables, sentence", [
     ({"context": "many"}, "A whole number is wanted .context.: got many"), ({"offline": "perhaps"}, "True or false is wanted .offline.: got perhaps"),
+    ({"topology": "ring"}, "topology must be auto, standalone, replicated, federated, sharded or distributed: got ring"),
     ({"source": "hf://a/b"}, "none is named .source.. Name it: -e model=NAME"), ({"model": "m"}, "nothing is asked about it .model.: got m"),
     ({"model": "mm", "context": 1}, "no source is given for it .model.: got mm. The nearest wanted one is m."),
     ({"model": "gpt4", "context": 1}, "got gpt4. The nearest wanted one is gpt-4."),
