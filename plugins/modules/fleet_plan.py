@@ -186,6 +186,7 @@ from ..module_utils._errors import FleetError
 from ..module_utils._explain import Term, explain
 from ..module_utils._fleet import PLACEMENTS, SPREAD, TOPOLOGIES, Fleet, Model, model_of
 from ..module_utils._form import MOST
+from ..module_utils._given import amount, number, words
 from ..module_utils._glue import diff, fail
 from ..module_utils._needs import settings_of
 from ..module_utils._placement import plan_fleet
@@ -320,15 +321,16 @@ def _fleet_of(params: dict[str, Any], capacities: dict[str, Capacity], lock: _lo
     tuning, ignored = _tuning.judged(capacities, lock.images, time.time())
     return Fleet(
         servers=params["servers"], gateways=params["gateways"], workers=params["workers"], control=params["control"],
-        labels=_checked(params, "labels", _is_words, "a list of words"), placement=params["placement"],
-        reserved_cores=_checked(params, "reserved_cores", lambda value: _is_number(value, int), "a whole number from 0 on"),
-        round_trip_ms=_checked(params, "round_trips", lambda value: _is_number(value, (int, float)), "a number of milliseconds"),
+        labels=_checked(params, "labels", lambda _where, text: words(text), _is_words, "a list of words"), placement=params["placement"],
+        reserved_cores=_checked(params, "reserved_cores", number, lambda value: _is_number(value, int), "a whole number from 0 on"),
+        round_trip_ms=_checked(params, "round_trips", amount, lambda value: _is_number(value, (int, float)), "a number of milliseconds"),
         tuning=tuning, ignored=ignored, previous=params["previous"])
 
 
-def _checked(params: dict[str, Any], option: str, test: Callable[[Any], bool], form: str) -> dict[str, Any]:
-    """The entries of a dictionary by host that say something."""
-    given = {host: value for host, value in params[option].items() if value not in (None, "")}
+def _checked(params: dict[str, Any], option: str, read: Callable[[str, Any], Any], test: Callable[[Any], bool], form: str) -> dict[str, Any]:
+    """The entries of a dictionary by host that say something; texts, as a command line gives them, are what they stand for."""
+    given = {host: read(f"{option}.{host}", value) if isinstance(value, str) else value
+             for host, value in params[option].items() if value not in (None, "")}
     for host, value in given.items():
         if not test(value):
             raise FleetError(f"An entry of {option} has the wrong form", f"{option}.{host}", repr(value), f"Give {form}.")

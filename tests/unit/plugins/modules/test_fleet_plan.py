@@ -142,6 +142,16 @@ def test_what_a_fleet_is_besides_its_capacities(run_module: Run) -> None:
     assert run_module("fleet_plan", args(**hosts, **roles))["plan"]["placement"] == {"m": ["ai2"]}
 
 
+def test_texts_as_a_command_line_gives_them_are_what_they_stand_for(run_module: Run) -> None:
+    """-e common_reserved_cores=2 is a text on each host."""
+    hosts = {"capacities": {name: capacity(8 * GIB) for name in ("ai1", "ai2")}, "gateways": []}
+    wanted = [{"name": "m", "source": "hf://a/b", "labels": ["fast"]}]
+    texts, values = (
+        run_module("fleet_plan", args(**hosts, wanted=wanted, labels={"ai1": labels}, reserved_cores={"ai1": cores}, round_trips={"ai2": away}))
+        for labels, cores, away in (("fast, gpu", "2", "0.5"), (["fast", "gpu"], 2, 0.5)))
+    assert texts["plan"] == values["plan"] and texts["plan"]["placement"] == {"m": ["ai1"]} and texts["plan"]["hosts"]["ai1"]["budget_cores"] == 2
+
+
 def test_measured_threads_count_while_they_are_valid(run_module: Run) -> None:
     images = {key: {"name": f"example.com/{key}", "version": "v1", "digest": f"sha256:{digit * 64}", "platform": "linux/amd64"}
               for key, digit in (("localai", "1"), ("llama_cpp", "2"))}
@@ -191,10 +201,11 @@ def test_a_projector_is_planned_with_its_model(run_module: Run) -> None:
     ({"capacities": {"ai1": {**capacity(), "memory_total_bytes": "16 GiB"}}, "gateways": []}, "wrong form .capacities.ai1.memory_total_bytes.*16 GiB"),
     ({"previous": {"hosts": {"ai1": {"instances": [{"name": "localai", "models": [{"name": "m"}]}]}}}},
      "deployed is damaged .previous.hosts.ai1..instances.0..models.0..memory"),
-    ({"labels": {"ai1": "fast"}}, "labels has the wrong form.*labels.ai1.*a list"), ({"labels": {"ai1": [["fast"]]}}, "labels.ai1.*a list of words"),
+    ({"labels": {"ai1": {"fast": 1}}}, "labels has the wrong form.*labels.ai1.*a list"), ({"labels": {"ai1": [["fast"]]}}, "labels.ai1.*a list of words"),
     ({"round_trips": {"ai1": float("inf")}}, "round_trips.ai1.*milliseconds"),
-    ({"reserved_cores": {"ai1": -1}}, "reserved_cores.ai1.*whole number"), ({"reserved_cores": {"ai1": "2"}}, "reserved_cores.ai1"),
-    ({"round_trips": {"ai1": "near"}}, "round_trips.ai1.*milliseconds"), ({"placement": "tight"}, "must be one of"),
+    ({"reserved_cores": {"ai1": -1}}, "reserved_cores.ai1.*whole number"), ({"reserved_cores": {"ai1": "two"}}, "whole number.*reserved_cores.ai1.*two"),
+    ({"reserved_cores": {"ai1": "-2"}}, "reserved_cores.ai1.*whole number from 0 on"),
+    ({"round_trips": {"ai1": "near"}}, "A number is wanted .round_trips.ai1.: got near"), ({"placement": "tight"}, "must be one of"),
     ({"workers": ["ai9"]}, "capacity of a host is not known.*ai9"),
     ({"out": "/absent/dir/plan.json"}, "cannot be written.*No such file"), ({"out": "/tmp"}, "cannot be written"),
     ({"explain": "mm"}, "not wanted .explain.: got mm. The nearest wanted one is m"),
