@@ -232,7 +232,7 @@ def refuse_unmet(plan: Plan) -> None:
         return
     reasons = [item.reason for item in plan.refused if item.model == plan.unmet[0]]
     more = len(plan.refused) - 1
-    others = f" {more} more placement{'s' if more > 1 else ''} refused; refuse=report lists all." if more > 0 else ""
+    others = f" {more} more refusal{'s' if more > 1 else ''}; refuse=report lists all." if more > 0 else ""
     raise FleetError(f"The plan cannot place {plan.unmet[0]} as asked: {reasons[0]}{others}"[:-1], do="Nothing was changed.")
 
 

@@ -168,7 +168,7 @@ def test_measured_threads_count_while_they_are_valid(run_module: Run) -> None:
 
 def test_further_refusals_are_counted(run_module: Run) -> None:
     small = {"ai1": capacity(GIB), "ai2": capacity(GIB)}
-    assert "1 more placement refused" in run_module("fleet_plan", args(capacities=small))["msg"]
+    assert "1 more refusal; refuse=report lists all" in run_module("fleet_plan", args(capacities=small))["msg"]
 
 
 def test_a_split_set_is_planned_with_the_bytes_of_all_its_files(run_module: Run) -> None:
