@@ -344,6 +344,7 @@ from ..module_utils._capacity import Capacity
 from ..module_utils._errors import FleetError
 from ..module_utils._fits import Site, locked_models
 from ..module_utils._fleet import Fleet
+from ..module_utils._given import number
 from ..module_utils._hub import choose, quants
 from ..module_utils._hub_client import ClientMissing, Hub, HubOptions
 from ..module_utils._search import Policy
@@ -403,7 +404,7 @@ def site_of(params: dict[str, Any]) -> Site | None:
     capacities = {name: Capacity.from_dict(data, f"capacities.{name}") for name, data in params["capacities"].items()}
     lock = _lock.validate(params["lock"]) if params["lock"] else _lock.Lock()
     tuning, ignored = _tuning.judged(capacities, lock.images, time.time())
-    reserved = {host: cores for host, cores in params["reserved_cores"].items() if cores not in (None, "")}
+    reserved = {host: number(f"reserved_cores.{host}", cores) for host, cores in params["reserved_cores"].items() if cores not in (None, "")}
     fleet = Fleet(gateways=params["gateways"], reserved_cores=reserved, tuning=tuning, ignored=ignored)
     return Site(capacities, locked_models(params["beside"], lock), fleet, params["options"])
 

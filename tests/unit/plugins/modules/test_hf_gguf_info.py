@@ -101,6 +101,12 @@ def test_fifty_candidates_cost_a_list_page_and_a_call_for_each_that_is_read(run_
     assert server.log.calls() == {"list": 1, "repository": 10, "api": 0, "range": 0, "cdn": 0} and len(server.log.as_list()) == 11
 
 
+def test_reserved_cores_of_a_command_line_are_numbers(run_module, tmp_path, server):
+    hub_shop.add(tmp_path, "bartowski/Llama-3.2-1B-Instruct-GGUF")
+    args = {"presets": ["llama-3.2-1b-instruct"], "endpoint": server.url, "capacities": {"ai1": host(memory=8 << 30).as_dict()}}
+    assert run_module("hf_gguf_info", {**args, "reserved_cores": {"ai1": "3"}})["candidates"][0]["plan"]["hosts"]["ai1"]["threads"] == 5
+
+
 def test_presets_beside_what_is_locked(run_module, tmp_path, server):
     hub_shop.add(tmp_path, "bartowski/Llama-3.2-1B-Instruct-GGUF")
     wanted = [{"name": "tiny", "source": f"hf://{NAME}", "aliases": ["gpt-4"]}]
@@ -117,6 +123,7 @@ def test_presets_beside_what_is_locked(run_module, tmp_path, server):
     ({"search": {"max_size": "big"}}, "size is not one"), ({"presets": ["phi-3"]}, "no such preset"),
     ({"presets": ["phi-2"], "capacities": {"ai1": {}}}, "another version (capacities.ai1.schema)"),
     ({"presets": ["phi-2"], "capacities": {"ai1": {**host().as_dict(), "cores": 3}}}, "wrong form (capacities.ai1.cores): got 3"),
+    ({"presets": ["phi-2"], "capacities": {"ai1": host().as_dict()}, "reserved_cores": {"ai1": "two"}}, "whole number is wanted (reserved_cores.ai1): got two"),
 ])
 def test_what_cannot_be_meant(run_module, server, args, words):
     result = run_module("hf_gguf_info", {"endpoint": server.url, "token": "hf_secretword", **args})
