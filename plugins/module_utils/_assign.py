@@ -141,7 +141,7 @@ def place(board: Board, before: Mapping[str, Mapping[str, int]], first: Sequence
 
 def _fill(board: Board, names: Sequence[str]) -> None:
     """Give models what they lack until none gets more: a place for one may be left by what made way for another."""
-    while any([board.fill(name) for name in names]):
+    while sum(len(board.fill(name)) for name in names):
         pass
 
 

@@ -179,7 +179,8 @@ def test_a_server_too_small_for_its_part_is_refused() -> None:
 def test_a_server_too_small_for_its_part_is_told_what_would_fit() -> None:
     model, hosts = want(shards=2, prompt_cache_mib=8192), fleet(64, 64, server=8)
     (refusal,) = sharded(hosts, model=model).refused
-    assert set(refusal.fits_with) == {"prompt_cache_mib"} and not sharded(hosts, model=replace(model, prompt_cache_mib=refusal.fits_with["prompt_cache_mib"])).unmet
+    assert set(refusal.fits_with) == {"prompt_cache_mib"}
+    assert not sharded(hosts, model=replace(model, prompt_cache_mib=refusal.fits_with["prompt_cache_mib"])).unmet
 
 
 @pytest.mark.parametrize("server, fits_with", [(64, {"shards": 2}), (8, {})])
