@@ -195,7 +195,8 @@ def copy_backend(client: docker.DockerClient, image: str, place: str) -> None:
         for path in BACKEND_FILES:
             chunks, _facts = made.get_archive(path)
             with tarfile.open(fileobj=io.BytesIO(b"".join(chunks))) as archive:
-                archive.extractall(place, filter="data")
+                archive.extraction_filter = getattr(tarfile, "data_filter", None)  # Debian 12 has none
+                archive.extractall(place)
     finally:
         made.remove()
 

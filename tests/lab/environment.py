@@ -65,7 +65,8 @@ def _context(scratch: Path) -> Path:
     _run("ansible-galaxy", "collection", "build", "--output-path", str(tree / "dist"), str(ROOT))
     artifact = next((tree / "dist").iterdir())
     with tarfile.open(artifact) as packed:
-        packed.extractall(tree, filter="data")
+        packed.extraction_filter = getattr(tarfile, "data_filter", None)  # Debian 12 has none
+        packed.extractall(tree)
     _run("ansible-builder", "create", "--file", str(tree / "meta" / "execution-environment.yml"), "--context", str(scratch / "context"),
          "--output-filename", "Dockerfile")
     return scratch / "context"

@@ -64,7 +64,8 @@ def extract(engine: docker.DockerClient, image: str, target: Path) -> Path:
             whole.seek(0)
             with tarfile.open(fileobj=whole) as archive:
                 members = [member for member in archive if member.name.lstrip("./").split("/")[0] in ("run.sh", "lib") or "llama-cpp" in member.name]
-                archive.extractall(target, members=members, filter="tar")
+                archive.extraction_filter = getattr(tarfile, "tar_filter", None)  # Debian 12 has none
+                archive.extractall(target, members=members)
     finally:
         made.remove(v=True)
     return target
