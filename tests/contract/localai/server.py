@@ -64,7 +64,9 @@ def extract(engine: docker.DockerClient, image: str, target: Path) -> Path:
             whole.seek(0)
             with tarfile.open(fileobj=whole) as archive:
                 members = [member for member in archive if member.name.lstrip("./").split("/")[0] in ("run.sh", "lib") or "llama-cpp" in member.name]
-                archive.extraction_filter = getattr(tarfile, "tar_filter", None)  # Debian 12 has none
+                for member in members:  # the archive of "/" has absolute names, and the Python of Debian 12 has no filter that makes them others
+                    member.name = member.name.lstrip("/")
+                archive.extraction_filter = getattr(tarfile, "tar_filter", None)
                 archive.extractall(target, members=members)
     finally:
         made.remove(v=True)
