@@ -241,7 +241,8 @@ def usable_nodes(capacity: Capacity) -> tuple[int, ...]:
     such nodes are none: there is nothing to keep apart.
     """
     allowed = frozenset(capacity.allowed_cpus)
-    found = {node.id: allowed & frozenset(node.cpus) for node in capacity.numa_nodes if node.memory_bytes and allowed & frozenset(node.cpus)}
+    usable = {node.id: allowed & frozenset(node.cpus) for node in capacity.numa_nodes if node.memory_bytes}
+    found = {number: cpus for number, cpus in usable.items() if cpus}
     shared = sum(map(len, found.values())) > len(frozenset().union(*found.values()))
     quotas = [_node_quota(capacity, _cores_within(capacity.cores, cpus)) for cpus in found.values()]
     starved = any(quota is not None and quota < 1 for quota in quotas)
