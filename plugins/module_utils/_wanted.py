@@ -234,17 +234,17 @@ def _as_option(kind: str, value: Any) -> Any:
 
 
 def _parse_item(index: int, item: Mapping[str, Any]) -> WantedModel:
-    where, place = f"models_wanted[{index}]", _place(index, item)
+    place = _place(index, item)
     given = {key: value for key, value in expanded(item, f"{place}.source").items() if value is not None}
     for key in ("name", "source"):
         if not given.get(key):
             raise FleetError(f"A wanted model has no {key}", place, do=f"Give it {key}.")
     _check_types(given, place)
     model = _typed(given)
-    _check_names(model, where)
-    _check_file(model, f"{where}, {model.name}")
-    _check_numbers(model, f"{where}, {model.name}")
-    _check_words(model, f"{where}, {model.name}")
+    _check_names(model, f"models_wanted[{index}]")
+    _check_file(model, place)
+    _check_numbers(model, place)
+    _check_words(model, place)
     return model
 
 
