@@ -54,3 +54,11 @@ def test_a_deployed_plan_that_is_damaged_is_ansibles_error() -> None:
       "common_placement must be spread or pack: got nothing.", "common_root must be an absolute path: got opt. Give the folder from / on, as /opt/localai."])])
 def test_wrong_values(values: dict[str, Any], sentences: list[str]) -> None:
     assert FILTERS["wrong_values"](values) == sentences
+
+
+def test_the_words_of_a_sentence_are_the_choices_of_the_role(request) -> None:
+    specs = yaml.safe_load((request.config.rootpath / "roles" / "common" / "meta" / "argument_specs.yml").read_text())["argument_specs"]
+    options = {name: option for spec in specs.values() for name, option in spec["options"].items()}
+    for name in ("fleet_lock_store", "common_topology", "common_placement"):
+        *most, last = options[name]["choices"]
+        assert FILTERS["wrong_values"]({name: "none of them"}) == [f"{name} must be {', '.join(most)} or {last}: got none of them."]
