@@ -63,7 +63,8 @@ NODES = frozenset("qwen3next qwen35 qwen35moe kimi-linear bailingmoe3 kimi-k3 na
 GRAPH_BYTES, SCHEDULE_BYTES = 430, 244
 """Bytes a node of that room takes in each graph (one to reserve, one that gives an output, one that does not), and in each of four lists of the scheduler."""
 GROWN_BYTES = 13 * MIB // 16
-"""What an encoder's tables leave free where they have grown for 0.97 to 1.35 times as many tokens; 0.5 to 0.8 MiB measured."""
+"""What an encoder's tables leave free where they have grown for 0.97 to 1.35 times as many tokens; 0.5 to 0.8 MiB measured, nothing in 24 processes
+that give it back."""
 JOINED = frozenset(("phi3", "chatglm", "glm4"))
 """Architectures with gate and up in one tensor."""
 NO_TOKENIZER = frozenset(("none", "no_vocab"))
@@ -271,7 +272,7 @@ def _engine(shape: Header, settings: Settings, cells: Cells, rewritten: bool) ->
     kept = TENSOR_BYTES * tensors + (REWRITTEN_BYTES * tensors if rewritten else formula(0)) + _graphs(settings) * GRAPH_BYTES * _nodes(shape, cells)
     kept += 320 * named("context", settings.context) + SLOT_BYTES * slots
     kept += formula(0) if settings.embeddings else CHOICE_BYTES * slots * tokens
-    return (tables.called("tokenizer") + kept + _start(shape, rewritten)).called("engine")
+    return (tables.called("tokenizer") + kept + _start(shape, rewritten, settings.trimmed)).called("engine")
 
 
 def _held(shape: Header, settings: Settings, windows: bool) -> Formula:
@@ -296,12 +297,12 @@ def _read_buffer(shape: Header, settings: Settings, repack: Formula) -> Formula:
     return smallest_of((size, 32 * MIB)).called("read_buffer")
 
 
-def _start(shape: Header, rewritten: bool) -> int:
+def _start(shape: Header, rewritten: bool, trimmed: bool) -> int:
     """What does not grow: 2.9 to 3.5 MiB measured in encoders, up to 4.4 where weights are rewritten; the table of all characters with byte-pair encoding."""
     size = 23 * MIB // 8 + (MIB if rewritten else 0)
     if shape.tokenizer_model != "bert":
         return size + (0 if shape.tokenizer_model == "llama" else 17 * MIB // 8)
-    grown = any(97 * places < 100 * shape.vocab_size <= 135 * places for places in TABLE_SIZES)
+    grown = not trimmed and any(97 * places < 100 * shape.vocab_size <= 135 * places for places in TABLE_SIZES)
     return size + 9 * MIB // 16 + (GROWN_BYTES if grown else 0)
 
 
