@@ -176,7 +176,7 @@ def _base(shape: Header, model: Shape, settings: Settings, cells: Cells, found: 
         rewritten = bool(repacked(shape, REWRITING, model.cached)[0].value)
         caches = [found[name] for name in ("output", "kv_full", "kv_window", "state")]
         free = _free(shape, settings, caches, _nodes(shape, cells), work, _read_buffer(shape, settings, found["repack"]))
-        beside = _engine(shape, settings, cells, rewritten) + _answer(shape, settings) + work + left + free
+        beside = _engine(shape, settings, cells, rewritten) + _answer(shape, settings) + work + left + free + _grown(shape)
     return largest_of((0, beside - unread))
 
 
@@ -272,7 +272,7 @@ def _engine(shape: Header, settings: Settings, cells: Cells, rewritten: bool) ->
     kept = TENSOR_BYTES * tensors + (REWRITTEN_BYTES * tensors if rewritten else formula(0)) + _graphs(settings) * GRAPH_BYTES * _nodes(shape, cells)
     kept += 320 * named("context", settings.context) + SLOT_BYTES * slots
     kept += formula(0) if settings.embeddings else CHOICE_BYTES * slots * tokens
-    return (tables.called("tokenizer") + kept + _start(shape, rewritten, settings.trimmed)).called("engine")
+    return (tables.called("tokenizer") + kept + _start(shape, rewritten)).called("engine")
 
 
 def _held(shape: Header, settings: Settings, windows: bool) -> Formula:
@@ -297,13 +297,16 @@ def _read_buffer(shape: Header, settings: Settings, repack: Formula) -> Formula:
     return smallest_of((size, 32 * MIB)).called("read_buffer")
 
 
-def _start(shape: Header, rewritten: bool, trimmed: bool) -> int:
+def _start(shape: Header, rewritten: bool) -> int:
     """What does not grow: 2.9 to 3.5 MiB measured in encoders, up to 4.4 where weights are rewritten; the table of all characters with byte-pair encoding."""
     size = 23 * MIB // 8 + (MIB if rewritten else 0)
-    if shape.tokenizer_model != "bert":
-        return size + (0 if shape.tokenizer_model == "llama" else 17 * MIB // 8)
-    grown = not trimmed and any(97 * places < 100 * shape.vocab_size <= 135 * places for places in TABLE_SIZES)
-    return size + 9 * MIB // 16 + (GROWN_BYTES if grown else 0)
+    return size + {"bert": 9 * MIB // 16, "llama": 0}.get(shape.tokenizer_model or "", 17 * MIB // 8)
+
+
+def _grown(shape: Header) -> int:
+    """What an encoder's tables leave free where they have just grown."""
+    grown = shape.tokenizer_model == "bert" and any(97 * places < 100 * shape.vocab_size <= 135 * places for places in TABLE_SIZES)
+    return GROWN_BYTES if grown else 0
 
 
 def _free(shape: Header, settings: Settings, caches: Sequence[Formula], nodes: Formula, work: Formula, read: Formula) -> Formula:
