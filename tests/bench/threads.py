@@ -87,8 +87,11 @@ def container(lab: Lab, **options: Any) -> Iterator[Container]:
 
 def capacity_of(lab: Lab, row: Row) -> Capacity:
     """What a host with the limits of the row tells of itself."""
-    out = lab.client.containers.run(lab.image, [READ], entrypoint=["python3", "-c"], remove=True,
-                                    volumes={str(ROOT / "plugins"): {"bind": "/collection/plugins", "mode": "ro"}}, **row.options)
+    plugins = {str(ROOT / "plugins"): {"bind": "/collection/plugins", "mode": "ro"}}
+    with container(lab, entrypoint=["sleep"], command=["infinity"], volumes=plugins, **row.options) as made:
+        failed, out = made.exec_run(["python3", "-c", READ])
+    if failed:
+        raise RuntimeError(f"The capacity of a host with {row.options} could not be read: {out.decode()}")
     return Capacity.from_dict(json.loads(out))
 
 
