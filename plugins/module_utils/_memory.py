@@ -92,8 +92,6 @@ HELD = {"gpt2": Held(42_000, 3860, 20, 13_680), "llama": Held(221_000, 1020, 0, 
 tokens."""
 WINDOW_BYTES = 5_000
 """The same for each tensor where slots share a cache with windows: nothing to 1.2 MiB measured in 45 processes of 6 to 48 layers, with no order in it."""
-
-
 ENCODER_TOKENS, ENCODER_BYTES = range(145_000, 205_000), 2 * MIB
 """Of vocabularies of these sizes an encoder's engine keeps what others give back: up to 1.5 MiB more in 24 processes of 4 to 48 layers, nothing at 147,000
 and 205,000 tokens."""

@@ -64,13 +64,13 @@ def plan_fleet(hosts: Mapping[str, Capacity], models: Sequence[Model], topology:
     shards = _shards(work, board)
     spare = [] if topology not in ("auto", SHARDED) else [
         rooms[name] for name in near_workers(fleet, _by_memory(rooms, found.workers)) if not any(name in shard.workers for shard in shards.values())]
-    notes: list[str] = []
-    planned = {name: _planned_host(work, room, notes) for name, room in rooms.items()}
+    said: list[Mapping[str, str]] = []
+    planned = {name: _planned_host(work, room, said) for name, room in rooms.items()}
     planned = _same_threads(planned) if found.topology == DISTRIBUTED else planned
     refused += [*too_few(work.models, found, fleet), *refusals(board, work.needs, spare)]
     return Plan(
         found.topology, planned, {name: tuple(sorted(board.placed[name])) for name in work.models}, shards, tuple(refused),
-        tuple(warnings(rooms, planned, fleet)), (*advice(board, work.needs, shards, fleet, found.topology), *notes),
+        (*warnings(rooms, planned, fleet), *said), tuple(advice(board, work.needs, shards, fleet, found.topology)),
         tuple(name for name in work.models if board.unmet(name)))
 
 
@@ -128,8 +128,8 @@ def _by_memory(rooms: Mapping[str, Room], names: Sequence[str]) -> list[str]:
     return sorted(names, key=lambda name: (-rooms[name].usable, name))
 
 
-def _planned_host(work: _Work, room: Room, notes: list[str]) -> PlannedHost:
-    """Threads, limits and models of one host; lines in `notes` for people."""
+def _planned_host(work: _Work, room: Room, said: list[Mapping[str, str]]) -> PlannedHost:
+    """Threads, limits and models of one host; what to know of them is added to `said`, as warnings."""
     found = work.scope
     if room.name in found.workers and found.topology != DISTRIBUTED:
         return _planned_worker(work, room)
@@ -137,12 +137,14 @@ def _planned_host(work: _Work, room: Room, notes: list[str]) -> PlannedHost:
     nodes = node_rooms(room, _reserve(work, room))
     parts = arrange(room, nodes, work.splits, work.nodes_before.get(room.name, {}))
     if nodes and parts == (room,) and room.weights:
-        notes.append(f"{room.name}: {some(sorted(room.weights))} do not fit into its {len(nodes)} memory nodes one by one, so one instance runs over "
-                     "all of them, and reading another node's memory is slower. Lower context or slots, or place less there.")
+        said.append({"host": room.name, "message": (
+            f"{some(sorted(room.weights))} do not fit into the host's {len(nodes)} memory nodes one by one, so one instance runs over all of them, and "
+            "reading another node's memory is slower. Lower context or slots, or place less there.")})
     threads = [_threads(work, part, kept, weights(part, order)) for part, kept in zip(parts, _kept(work, room, parts))]
     if room.weights and any(item.undecided for item in threads):
-        notes.append(f"{room.name}: the CPU quota of {room.capacity.quota_cores:g} cores leaves a part of a core, and only a measurement tells whether one "
-                     "more thread is faster. Run localai.fleet.tune, then localai.fleet.site again.")
+        said.append({"host": room.name, "message": (
+            f"The CPU quota of {room.capacity.quota_cores:g} cores leaves a part of a core, and only a measurement tells whether one more thread is faster. "
+            "Run localai.fleet.tune, then localai.fleet.site again.")})
     built: tuple[Instance, ...] = ()
     for part, found_threads in zip(parts, threads):
         built += instances(part, found_threads, order, lambda name, where, pair: _planned_model(work, room, name, where, pair), work.prefix,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields, is_dataclass
 from functools import lru_cache
-from typing import Any, Mapping, Sequence
+from typing import Any, Iterable, Mapping, Sequence
 
 from ._memory import MIB
 from ._wanted import RESIDENCIES
@@ -167,3 +167,11 @@ def gib(size: int) -> str:
 def some(names: Sequence[str]) -> str:
     """Up to five names."""
     return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+
+
+def alike(warnings: Iterable[Mapping[str, str]]) -> list[tuple[str, str]]:
+    """Hosts in short and what is said of them, each sentence once."""
+    found: dict[str, list[str]] = {}
+    for item in warnings:
+        found.setdefault(item["message"], []).append(item["host"])
+    return [(some(list(dict.fromkeys(hosts))), message) for message, hosts in found.items()]

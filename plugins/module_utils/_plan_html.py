@@ -12,7 +12,7 @@ from html import escape
 from typing import Any, Iterable, Mapping, Optional, Sequence
 
 from . import _plan_view as view
-from ._plan import INSTANCE, RESIDENT, gib, some
+from ._plan import INSTANCE, RESIDENT, alike, gib, some
 from ._plan_diff import Change
 
 SHOWN = 12
@@ -161,11 +161,8 @@ def _shards(plan: Mapping[str, Any]) -> Optional[Markup]:
 
 
 def _said(plan: Mapping[str, Any]) -> Optional[Markup]:
-    """Warnings that say the same of several servers as one, then advice."""
-    alike: dict[str, dict[str, None]] = {}
-    for item in plan["warnings"]:
-        alike.setdefault(item["message"], {})[item["host"]] = None
-    told = [tag("li", tag("strong", some(list(hosts))), f": {message}") for message, hosts in alike.items()]
+    """Warnings, then advice."""
+    told = [tag("li", tag("strong", hosts), f": {message}") for hosts, message in alike(plan["warnings"])]
     told += [tag("li", text) for text in plan["advice"]]
     return _section("To know", _folding(tag("ul", *told), len(told), "warnings and hints")) if told else None
 

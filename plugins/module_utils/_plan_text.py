@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from typing import Any, Mapping
 
-from ._plan import INSTANCE, gib
+from ._plan import INSTANCE, alike, gib
 
 COLUMNS = ("host", "instance", "model", "threads", "context", "slots", "memory_planned", "memory_limit")
 
@@ -40,9 +40,9 @@ def _workers(plan: Mapping[str, Any]) -> list[str]:
 
 
 def notes(plan: Mapping[str, Any]) -> list[str]:
-    """Refusals, warnings and advice, a line each."""
+    """Refusals, warnings and advice, a line each; what is said of several hosts is said once."""
     found = [f"refused: {item['reason']}" for item in plan["refused"]]
-    found += [f"warning: {item['host']}: {item['message']}" for item in plan["warnings"]]
+    found += [f"warning: {hosts}: {message}" for hosts, message in alike(plan["warnings"])]
     return found + [f"advice: {text}" for text in plan["advice"]]
 
 

@@ -327,6 +327,12 @@ def test_rows_and_table() -> None:
     assert lines[1].startswith("ai1") and "GiB" in lines[1] and lines[3].startswith("warning: ai1: The host has 3.0 GiB")
 
 
+def test_what_is_said_of_several_hosts_is_said_once() -> None:
+    hosts = {f"ai{number}": host(quota_cores=1.5, usable_cores=1) for number in range(1, 8)}
+    said = [line for line in _plan_text.notes(plan(hosts).as_dict()) if "quota" in line]
+    assert len(said) == 1 and said[0].startswith("warning: ai1, ai2, ai3, ai4, ai5 and 2 more: The CPU quota of 1.5 cores leaves a part of a core")
+
+
 def test_the_table_names_instances_where_there_are_others_and_workers() -> None:
     data = plan(dual()).as_dict()
     lines = _plan_text.table(data)

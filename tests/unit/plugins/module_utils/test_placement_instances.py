@@ -28,7 +28,7 @@ def test_a_model_that_fits_a_node_gets_an_instance_on_each() -> None:
     assert (first.node, second.node, first.cpuset, second.cpuset) == (0, 1, "0-7", "8-15")
     assert [model.threads for model in first.models] == [4, 3] and found.hosts["ai1"].budget_cores == 14
     assert first.memory_planned == second.memory_planned == needed(want("a"), want("b"))
-    assert not any("memory nodes" in line for line in found.advice)
+    assert not any("memory nodes" in item["message"] for item in found.warnings)
 
 
 def test_where_memory_does_not_hold_copies_each_model_gets_one_node() -> None:
@@ -51,7 +51,7 @@ def test_a_model_stays_on_its_node() -> None:
 def test_a_model_larger_than_a_node_gets_one_instance_over_all_and_a_word() -> None:
     found = plan(dual(64 * GIB, 16), [want("a"), want("b")], {"a": header(30 * GIB), "b": header()})
     assert names(found) == {"localai": ["a", "b"]} and of(found)["localai"].node is None
-    assert any("2 memory nodes" in line and line.startswith("ai1: a, b") for line in found.advice)
+    assert any("2 memory nodes" in item["message"] and item["message"].startswith("a, b") and item["host"] == "ai1" for item in found.warnings)
 
 
 @pytest.mark.parametrize("capacity", [dual(64 * GIB, 2), dual(64 * GIB, 16, quota_cores=1.0, usable_cores=1), host(64 * GIB, 16), dual(64 * GIB, 8, nodes=1)])
@@ -202,11 +202,11 @@ def test_measured_threads_and_their_speed() -> None:
 
 def test_a_part_of_a_core_asks_for_a_measurement() -> None:
     part = host(quota_cores=1.5, usable_cores=1)
-    asked = ["ai1: the CPU quota of 1.5 cores leaves a part of a core, and only a measurement tells whether one more thread is faster. "
-             "Run localai.fleet.tune, then localai.fleet.site again."]
+    asked = [{"host": "ai1", "message": "The CPU quota of 1.5 cores leaves a part of a core, and only a measurement tells whether one more thread is faster. "
+                                        "Run localai.fleet.tune, then localai.fleet.site again."}]
 
     def said(found: Any) -> list[str]:
-        return [line for line in found.advice if "quota" in line]
+        return [item for item in found.warnings if "quota" in item["message"]]
 
     assert said(plan(part)) == asked
     assert not said(plan(part, [])) and not said(plan(part, tuning={"ai1": TUNING})) and not said(plan(part, [want("m"), want("n")]))
